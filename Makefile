@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh Debian 12: `make run` and `make test`. Both set up first what is missing.
+
+# The machine's first python3 may not be Debian's own, which alone sees Debian's python3-systemd, -dbus and -gi.
+PYTHON := /usr/bin/python3
+BIN := .venv/bin
+# systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
+PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi dbus libglib2.0-bin systemd
+
+.PHONY: run test setup lint types unit bus daemon lock clean
+
+run: setup
+	@$(BIN)/python tests/standin/run.py
+
+test: lint types unit bus daemon
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml requirements.lock Makefile
+	@tools/install-packages $(PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv --system-site-packages .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --no-binary python-dbusmock -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit bus daemon: setup
+	$(BIN)/python -m pytest tests/$@
+
+lock:
+	tools/lock-requirements
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

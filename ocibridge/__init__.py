@@ -1,0 +1,3 @@
+"""ocibridge: the RDK OCIContainer plugin's interface, on D-Bus."""
+
+__version__ = "0.1.0"

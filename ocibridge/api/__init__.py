@@ -1,0 +1,1 @@
+"""The callers' side: signatures, conversions, and the boundary that every call passes."""

@@ -1,0 +1,59 @@
+"""What an argument must be before Dobby hears of it (design 3; facts 2, 5). Everything here raises InvalidArgs."""
+
+import re
+from typing import Final
+
+from ocibridge.errors import InvalidArgs, shown
+
+LARGEST_STRING: Final = 1 << 20  # bytes
+MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
+ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+def check_size(name: str, value: str) -> None:
+    """At most 1 MiB of UTF-8."""
+    if len(value) > LARGEST_STRING // 4 and len(value.encode(errors="replace")) > LARGEST_STRING:
+        raise InvalidArgs(f"{name}: larger than 1 MiB")
+
+
+def check_new_id(container_id: str) -> None:
+    """Dobby's rule for ids, and crun's two traps on top: a leading "-" is an option to it, a leading "." fails."""
+    problem = None
+    if not ID_CHARACTERS.fullmatch(container_id):
+        problem = 'an id is 1 to 128 ASCII letters, digits, ".", "-" and "_"'
+    elif ".." in container_id:
+        problem = 'an id may not have ".." in it'
+    elif not any(c.isalpha() for c in container_id):
+        problem = "an id must have a letter in it"
+    elif container_id[0] in "-.":
+        problem = f'an id may not begin with "{container_id[0]}" (crun would take it for something else)'
+    if problem is not None:
+        raise InvalidArgs(f"containerId {shown(container_id)}: {problem}")
+
+
+def check_absolute(name: str, path: str) -> None:
+    """Dobby and crun resolve a relative path against different directories."""
+    if not path.startswith("/"):
+        raise InvalidArgs(f"{name} {shown(path)}: must be an absolute path")
+
+
+def check_command(command: str) -> None:
+    """Dobby splits a command at each single blank, without quoting, and hands at most 63 words on."""
+    words = command.count(" ") + 1
+    if words > MOST_WORDS:
+        raise InvalidArgs(f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MOST_WORDS}")
+
+
+def check_exec_command(command: str) -> None:
+    """As `check_command`, and not empty: Dobby says true to nothing at all."""
+    if not command.strip(" "):
+        raise InvalidArgs("command: is empty")
+    check_command(command)
+
+
+def check_environment(variables: list[str]) -> None:
+    """crun drops an entry without "=" silently; we say so."""
+    for variable in variables:
+        name, equals, _ = variable.partition("=")
+        if not name or not equals:
+            raise InvalidArgs(f"envvar {shown(variable)}: must be NAME=VALUE")

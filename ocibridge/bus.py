@@ -1,0 +1,241 @@
+"""The one place that touches python-sdbus (reference: sdbus-facts.md).
+
+Its low-level classes are used, not its decorated ones: they give the boundary every message and every reply, they keep
+the order of signals and replies, and they cost less. Their maintainer calls them glue that will change, so the
+version is pinned and nobody else imports them.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sdbus import sd_bus_internals as sd
+
+from ocibridge.names import DRIVER, DRIVER_PATH, LOCAL_INTERFACE, PROPERTIES, STANDARD_ERROR_PREFIX
+
+Message = sd.SdBusMessage
+
+# A peer may answer with "org.python.Error.SystemError" and sdbus would raise just that here. With the map empty,
+# every error reply arrives as its name and its text.
+sd.DBUS_ERROR_TO_EXCEPTION.clear()
+
+# Timeouts are ours (a late reply must still be seen), so sd-bus has none.
+NO_TIMEOUT: Final = 2**64 - 1
+OPEN_SECONDS: Final = 5.0
+RELEASED: Final = 1
+READ_ONLY: Final = sd.DbusPropertyEmitsChangeFlag
+CONSTANT: Final = sd.DbusPropertyConstFlag
+
+
+class BusUnavailable(Exception):
+    """No bus, or none that answers."""
+
+
+class NameTaken(Exception):
+    """Our bus name belongs to somebody else, or the bus does not let us have it."""
+
+
+class ErrorReply(Exception):
+    """An error that a peer answered with: its D-Bus name and its text."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that we serve: its signatures, the names of its arguments, and who answers a call of it."""
+
+    name: str
+    signature: str
+    arguments: tuple[str, ...]
+    result_signature: str
+    results: tuple[str, ...]
+    answer: Callable[[Message], None]
+
+
+@dataclass(frozen=True)
+class Property:
+    """A read-only property that we serve."""
+
+    name: str
+    signature: str
+    read: Callable[[], Any]
+    flags: int = READ_ONLY
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal that we send."""
+
+    name: str
+    signature: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """All members of one interface of one object."""
+
+    name: str
+    methods: tuple[Method, ...] = ()
+    properties: tuple[Property, ...] = ()
+    signals: tuple[Signal, ...] = ()
+
+
+def error_of(failure: BaseException) -> ErrorReply:
+    """What a failed call was answered with; a failure of the library or of the connection counts as a disconnect."""
+    if isinstance(failure, sd.SdBusUnmappedMessageError):
+        name, text = failure.args
+        return ErrorReply(name, text)
+    return ErrorReply(f"{STANDARD_ERROR_PREFIX}.Disconnected", str(failure))
+
+
+class Bus:
+    """One connection, for serving and for calling: that is what keeps the order of what arrives and what goes out."""
+
+    def __init__(self, connection: sd.SdBus) -> None:
+        self._connection = connection
+        self._kept: list[object] = []  # sdbus holds exports and matches weakly
+        connection.method_call_timeout_usec = NO_TIMEOUT
+
+    @classmethod
+    async def open(cls, where: str) -> "Bus":
+        """Connect to `system`, `session` or an address. Raises BusUnavailable, after 5 s where nobody answers."""
+        try:
+            with _bus_address(where) as opener:
+                bus = cls(opener())
+            async with asyncio.timeout(OPEN_SECONDS):
+                await bus.driver("GetId")
+        except (sd.SdBusBaseError, ErrorReply) as failure:
+            raise BusUnavailable(f"cannot open bus {where}: {failure}") from failure
+        except TimeoutError:
+            raise BusUnavailable(f"bus {where} does not answer within {OPEN_SECONDS:.0f} s") from None
+        return bus
+
+    # Calling.
+
+    def call(self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> asyncio.Future[Message]:
+        """Send a call. The future must be kept: dropped, the call is cancelled. `error_of` reads its failure."""
+        message = self._connection.new_method_call_message(to, path, interface, member)
+        if signature:
+            message.append_data(signature, *args)
+        try:
+            return self._connection.call_async(message)
+        except sd.SdBusLibraryError as failure:  # the connection is gone: told like any other failed call
+            lost: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+            lost.set_exception(failure)
+            return lost
+
+    async def driver(self, member: str, signature: str = "", *args: Any) -> Any:
+        """Call the bus itself; its one out argument, or None. Raises ErrorReply."""
+        try:
+            reply = await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)
+        except sd.SdBusBaseError as failure:
+            raise error_of(failure) from None
+        return reply.get_contents()
+
+    async def watch(
+        self, sender: str | None, path: str | None, interface: str | None, member: str | None, seen: Callable[[Message], None]
+    ) -> None:
+        """Call `seen` with each such signal, in the order of arrival. Anyone may forge one: it checks the sender."""
+        self._kept.append(await self._connection.match_signal_async(sender, path, interface, member, seen))
+
+    async def watch_owner(self, name: str, seen: Callable[[str], None]) -> None:
+        """Call `seen` with the owner ("" for none) of `name`: the present one before this returns, then each new one."""
+
+        def owner_changed(message: Message) -> None:
+            contents = message.parse_to_tuple()
+            if message.sender == DRIVER and contents[0] == name:
+                seen(contents[2])
+
+        rule = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
+        await self.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", owner_changed)
+        # sdbus cannot say arg0; without it every stranger that comes and goes wakes us.
+        await self.driver("AddMatch", "s", f"{rule},arg0='{name}'")
+        await self.driver("RemoveMatch", "s", rule)
+        try:
+            seen(str(await self.driver("GetNameOwner", "s", name)))
+        except ErrorReply:
+            seen("")
+
+    async def watch_disconnect(self, gone: Callable[[], None]) -> None:
+        """Call `gone` when the bus has closed the connection."""
+
+        def disconnected(message: Message) -> None:
+            if message.sender == LOCAL_INTERFACE and message.interface == LOCAL_INTERFACE:
+                gone()
+
+        # Only the member may be given: a match that names the local sender never installs.
+        await self.watch(None, None, None, "Disconnected", disconnected)
+
+    # Serving.
+
+    def serve(self, path: str, interface: Interface) -> None:
+        """Export the members. All are open to every user who gets through the bus's policy, which alone decides."""
+        table = sd.SdBusInterface()
+        for m in interface.methods:
+            table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
+        for p in interface.properties:
+            table.add_property(p.name, p.signature, _getter(p), None, p.flags)
+        for s in interface.signals:
+            table.add_signal(s.name, s.signature, s.arguments, 0)
+        self._connection.add_interface(table, path, interface.name)
+        self._kept.append(table)
+
+    def emit(self, path: str, interface: str, member: str, signature: str, *args: Any) -> None:
+        """Send a signal, at its place among what else we send."""
+        message = self._connection.new_signal_message(path, interface, member)
+        message.append_data(signature, *args)
+        message.send()
+
+    def emit_changed(self, path: str, interface: str, changed: dict[str, tuple[str, Any]]) -> None:
+        """Send one PropertiesChanged with all of `changed`: name to (signature, value)."""
+        self.emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", interface, changed, [])
+
+    async def own(self, name: str) -> None:
+        """Take a well-known name. Raises NameTaken."""
+        try:
+            await self._connection.request_name_async(name, 0)
+        except sd.SdBusRequestNameExistsError:
+            raise NameTaken(f"the bus name {name} belongs to another process") from None
+        except (sd.SdBusBaseError, OSError) as failure:
+            raise NameTaken(f"the bus does not give us the name {name}: {error_of(failure)}") from failure
+
+    async def release(self, name: str) -> None:
+        """Give the name back, so that no new call reaches us."""
+        await self.driver("ReleaseName", "s", name)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._connection.close()
+
+
+def _getter(served: Property) -> Callable[[Message], None]:
+    return lambda message: message.append_data(served.signature, served.read())
+
+
+@contextmanager
+def _bus_address(where: str) -> Iterator[Callable[[], sd.SdBus]]:
+    """The function of sdbus that opens `where`. An address can only be given to it through the environment."""
+    if where == "system":
+        yield sd.sd_bus_open_system
+        return
+    if where == "session":
+        yield sd.sd_bus_open_user
+        return
+    variable = "DBUS_SESSION_BUS_ADDRESS"
+    before = os.environ.get(variable)
+    os.environ[variable] = where
+    try:
+        yield sd.sd_bus_open_user
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before

@@ -1,0 +1,131 @@
+"""The composition root: makes every part, introduces them to one another, and runs until told to stop."""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from ocibridge import journal
+from ocibridge.api.boundary import Boundary
+from ocibridge.api.callers import Callers
+from ocibridge.api.oci_container import OciContainer
+from ocibridge.bridge import Bridge
+from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken
+from ocibridge.config import Config
+from ocibridge.dobby.calls import Calls
+from ocibridge.dobby.client import Client
+from ocibridge.dobby.watch import Watch
+from ocibridge.ends import Ends
+from ocibridge.memory import Memory, runtime_directory
+from ocibridge.mirror import Mirror
+from ocibridge.model import DobbyStatus
+from ocibridge.observations import ContainerEnded, ContainerStarted, EndDoubted, Event, StatusChanged
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS: Final = 5.0
+
+
+class Daemon:
+    """One ocibridge on one bus."""
+
+    def __init__(self, bus: Bus, bus_id: str, config: Config) -> None:
+        self._bus = bus
+        self._config = config
+        self._bus_id = bus_id
+        self._stop = asyncio.Event()
+        self._exit_code = os.EX_OK
+        self._memory = Memory(runtime_directory() / f"{config.callsign}-{bus_id}.json")
+        self._memory_is_old = False
+        self._mirror = Mirror(self._happened)
+        self._client = Client(bus, config.dobby, config.limits)
+        self._calls = Calls(self._client, self._mirror, config.timeouts)
+        self._watch = Watch(bus, config.dobby, self._mirror, self._client, self._calls)
+        self._ends = Ends(self._mirror)
+        self._bridge = Bridge(self._mirror, self._calls, self._ends, config.timeouts, config.unknown_origin)
+        self._boundary = Boundary(Callers(bus))
+        self._api = OciContainer(bus, self._bridge, self._mirror, self._boundary)
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self._bus.watch_disconnect(self._bus_lost)
+        self._api.serve()
+        await self._watch.begin()
+        await self._first_picture()
+        if not self._stop.is_set():
+            await self._bus.own(self._config.callsign)
+            log.info(f"serving as {self._config.callsign}; Dobby is {self._mirror.status}")
+            await self._stop.wait()
+        await self._wind_up()
+        return self._exit_code
+
+    async def _first_picture(self) -> None:
+        """Callers shall not find an empty mirror: the name is taken when it is filled, or known to have to wait."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._watch.settled, self._stop)]
+        await asyncio.wait(waits, timeout=self._config.timeouts.call, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _wind_up(self) -> None:
+        """The name goes first, so that no new call comes; those under way may end."""
+        log.info("stopping")
+        with suppress(ErrorReply):
+            await self._bus.release(self._config.callsign)
+        await self._boundary.drain(DRAIN_SECONDS)
+        self._watch.end()
+        self._bus.close()
+
+    def _bus_lost(self) -> None:
+        log.error("the bus has closed the connection")
+        self._exit_code = os.EX_UNAVAILABLE
+        self._stop.set()
+
+    def _happened(self, event: Event) -> None:
+        """Each event of the mirror, once, in order: to the journal, to the bus, and to whom it concerns inside."""
+        journal.record(event)
+        match event:
+            case StatusChanged():
+                self._calls.status_changed()
+                if event.status is DobbyStatus.STARTING:
+                    self._mirror.recall(self._memory.recall(self._life()))
+                self._api.status_changed(event)
+            case ContainerStarted():
+                self._api.started(event)
+                self._remember_soon()
+            case ContainerEnded():
+                self._api.ended(event)
+                self._ends.ended(event)
+                self._remember_soon()
+            case EndDoubted():
+                self._ends.doubted(event, self._calls)
+            case _:
+                pass
+
+    def _life(self) -> str:
+        return f"{self._bus_id}/{self._mirror.life}"
+
+    def _remember_soon(self) -> None:
+        """Once a turn of the loop, and before anybody who waits for this event runs."""
+        if not self._memory_is_old:
+            self._memory_is_old = True
+            asyncio.get_running_loop().call_soon(self._remember)
+
+    def _remember(self) -> None:
+        self._memory_is_old = False
+        self._memory.keep(self._life(), self._mirror.listing())
+
+
+async def serve(config: Config) -> int:
+    """Open the bus and run; the exit code (design 12)."""
+    try:
+        bus = await Bus.open(config.bus)
+        return await Daemon(bus, await bus.driver("GetId"), config).run()
+    except (BusUnavailable, NameTaken, ErrorReply) as failure:
+        log.error(str(failure))
+        return os.EX_UNAVAILABLE

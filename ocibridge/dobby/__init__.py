@@ -1,0 +1,1 @@
+"""Dobby's side: its wire, its quirks, its life. Nothing of them gets out of here."""

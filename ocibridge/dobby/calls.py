@@ -1,0 +1,138 @@
+"""Dobby's methods as the bridge knows them: typed, guarded by Dobby's status, their answers fed to the mirror."""
+
+import asyncio
+import time
+from typing import Any, TypeVar
+
+from ocibridge.config import Timeouts
+from ocibridge.dobby import protocol
+from ocibridge.dobby.client import Client
+from ocibridge.dobby.protocol import Method
+from ocibridge.errors import DobbyUnavailable, shown
+from ocibridge.mirror import Mirror
+from ocibridge.model import Container, DobbyStatus, SubState
+from ocibridge.observations import Listed, Observation, StartAnswered, StateSeen
+
+T = TypeVar("T")
+
+WHY_UNAVAILABLE = {
+    DobbyStatus.ABSENT: "Dobby is not on the bus; is it running? (systemctl status dobby)",
+    DobbyStatus.STARTING: "Dobby is starting and does not take calls yet",
+    DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody since {since}; it has to be restarted (systemctl restart dobby)",
+    DobbyStatus.STALLED: "Dobby has stopped answering, known since {since}",
+}
+
+
+class Calls:
+    """What the bridge can ask of Dobby (`bridge.Dobby`). Each method sends at once and returns a future."""
+
+    def __init__(self, client: Client, mirror: Mirror, timeouts: Timeouts) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._unavailable_since = time.time()
+        self.timeouts = timeouts
+        self._listing: asyncio.Future[Any] | None = None
+        self._states: dict[int, asyncio.Future[Any]] = {}
+
+    def status_changed(self) -> None:
+        """The mirror's status is another one: from now on is what error texts say."""
+        self._unavailable_since = time.time()
+
+    def require(self) -> None:
+        """Raise DobbyUnavailable, saying why and since when, unless Dobby can be asked."""
+        why = WHY_UNAVAILABLE.get(self._mirror.status)
+        if why is not None:
+            since = time.strftime("%H:%M:%S", time.localtime(self._unavailable_since))
+            raise DobbyUnavailable(why.format(since=since))
+
+    def busy_with(self) -> str:
+        """What keeps Dobby from answering, for error texts."""
+        return self._client.busy_with()
+
+    # Reading. Who asks while the same question is out shares it: Dobby's queue is first in, first out.
+
+    def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+        """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
+        self.require()
+        if fresh or self._listing is None or self._listing.done():
+            self._listing = self._ask_list(self.timeouts.call)
+        return self._listing
+
+    def state(self, descriptor: int) -> "asyncio.Future[SubState]":
+        """Dobby's GetState; INVALID where it says 0, which may be an end in progress."""
+        self.require()
+        asked = self._states.get(descriptor)
+        if asked is None or asked.done():
+            asked = self._states[descriptor] = self._ask_state(descriptor, self.timeouts.call)
+            asked.add_done_callback(lambda done: self._states.pop(descriptor) if self._states.get(descriptor) is done else None)
+        return asked
+
+    async def probe(self) -> None:
+        """A whole picture, asked whatever Dobby's status is, and with no limit but Dobby's life."""
+        await self._ask_list(None)
+        await asyncio.gather(*(self._ask_state(c.descriptor, None) for c in self._mirror.listing()))
+
+    def info(self, container: Container) -> "asyncio.Future[str]":
+        """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
+        return self._ask(protocol.GET_INFO, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+
+    # Changing.
+
+    def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> "asyncio.Future[int]":
+        """The descriptor, or -1. The caller has planned the start with the mirror."""
+        # Dobby's own client library always sends a user and a group; 0 leaves the bundle's own (facts 2).
+        return self._start(protocol.START_FROM_BUNDLE, container_id, (container_id, path, [], command, socket, env, 0, 0))
+
+    def start_from_spec(self, container_id: str, spec: str, command: str) -> "asyncio.Future[int]":
+        """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
+        return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, "", []))
+
+    def stop(self, container: Container, force: bool) -> "asyncio.Future[bool]":
+        """True: accepted, not yet dead."""
+        return self._ask(protocol.STOP, container.descriptor, force, timeout=self.timeouts.stop, subject=shown(container.id))
+
+    def pause(self, container: Container) -> "asyncio.Future[bool]":
+        """False also where it is paused already."""
+        return self._ask(protocol.PAUSE, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+
+    def resume(self, container: Container) -> "asyncio.Future[bool]":
+        """False also where it is not paused."""
+        return self._ask(protocol.RESUME, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+
+    def exec(self, container: Container, options: str, command: str) -> "asyncio.Future[bool]":
+        """True: crun could spawn DobbyInit in the container, no more."""
+        arguments = (container.descriptor, options, command)
+        return self._ask(protocol.EXEC, *arguments, timeout=self.timeouts.call, subject=shown(container.id))
+
+    # How it is asked.
+
+    def _ask(self, method: Method[T], *arguments: Any, timeout: float, subject: str) -> "asyncio.Future[T]":
+        self.require()
+        return self._client.ask(method, *arguments, timeout=timeout, subject=subject)
+
+    def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
+        life, asked = self._mirror.life or "", self._mirror.position
+
+        def arrived(descriptor: int | None) -> None:
+            self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
+
+        return self._client.ask(method, *arguments, timeout=self.timeouts.start, subject=shown(container_id), arrived=arrived)
+
+    def _ask_list(self, timeout: float | None) -> "asyncio.Future[Any]":
+        life, asked = self._mirror.life or "", self._mirror.position
+        return self._client.ask(
+            protocol.LIST, timeout=timeout, arrived=lambda entries: self._feed(None if entries is None else Listed(life, asked, entries))
+        )
+
+    def _ask_state(self, descriptor: int, timeout: float | None) -> "asyncio.Future[SubState]":
+        life, asked = self._mirror.life or "", self._mirror.position
+        return self._client.ask(
+            protocol.GET_STATE,
+            descriptor,
+            timeout=timeout,
+            arrived=lambda substate: self._feed(None if substate is None else StateSeen(life, asked, descriptor, substate)),
+        )
+
+    def _feed(self, seen: Observation | None) -> None:
+        if seen is not None:
+            self._mirror.observe(seen)

@@ -1,0 +1,207 @@
+"""Calls to Dobby: bounded in number and time, and safe for it (design 7).
+
+Every call is answered to its asker within its own timeout. Its place among the outstanding ones is held until Dobby's
+own reply, however late, since only that gives Dobby its reply slot back; the late reply still feeds the mirror.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ocibridge.bus import Bus, Message, error_of
+from ocibridge.config import DobbyNames, Limits
+from ocibridge.dobby.health import Health
+from ocibridge.dobby.line import Call, Line
+from ocibridge.dobby.protocol import PING, Method, NotAnAnswer, Refusal, refusal_of
+from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NotSupported, Timeout, shown
+
+T = TypeVar("T")
+
+
+class DobbyStarting(DobbyUnavailable):
+    """Its name is there, its object not yet."""
+
+
+class DobbyDeaf(DobbyUnavailable):
+    """It has no reply slot left."""
+
+
+class Client:
+    """Sends calls to the Dobby of the present life. `disturbed` is called when it turns out deaf or stalled."""
+
+    def __init__(self, bus: Bus, names: DobbyNames, limits: Limits) -> None:
+        self._bus = bus
+        self._names = names
+        self._loop = asyncio.get_running_loop()
+        self._line: Line | None = None
+        self._health = Health(self._loop.time)
+        self._look_timer: asyncio.TimerHandle | None = None
+        self.disturbed: Callable[[Refusal], None] = lambda _: None
+        self.limits = limits
+
+    def begin(self, owner: str) -> None:
+        """A new owner of the name: a fresh pool, nothing known of its methods."""
+        self._line = Line(owner)
+        self._health.begin()
+
+    def end(self) -> None:
+        """The owner is gone: everything that waited for it fails at once."""
+        line, self._line = self._line, None
+        if line is not None:
+            calls = list(line)
+            line.outstanding.clear()
+            for call in calls:
+                self._refuse(call, self._gone())
+
+    def busy_with(self) -> str:
+        """What Dobby was asked longest ago and has not answered, for error texts."""
+        work = [call for call in self._line.outstanding.values() if call.method is not PING] if self._line else []
+        if not work:
+            return "Dobby owes no answer"
+        oldest = min(work, key=lambda call: call.sent_at)
+        return f"Dobby is busy with {oldest} since {self._loop.time() - oldest.sent_at:.1f} s"
+
+    def ask(
+        self,
+        method: Method[T],
+        *arguments: Any,
+        timeout: float | None,
+        subject: str = "",
+        arrived: Callable[[T | None], None] = lambda _: None,
+    ) -> "asyncio.Future[T]":
+        """Send a call as soon as its turn comes; the future is done within `timeout` seconds.
+
+        `arrived` is called once, at the reply's place in the order of messages (with None if none will come), also
+        when the asker has long been told `Timeout`. `subject` names the container in texts, already shown() or "".
+        Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
+        """
+        call = Call(method, arguments, subject, self._loop.create_future(), arrived)
+        call.answer.add_done_callback(_retrieved)
+        line = self._line
+        if line is None:
+            self._refuse(call, self._gone())
+        elif method.member in line.lacking:
+            self._refuse(call, _not_supported(method))
+        elif len(line) >= self.limits.queued:
+            self._refuse(call, LimitsExceeded(f"{len(line)} calls wait for Dobby already; {self.busy_with()}; try again later"))
+        else:
+            if timeout is not None:
+                call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
+            line.join(call)
+            self._send_what_may_go(line)
+        return call.answer
+
+    # Out.
+
+    def _send_what_may_go(self, line: Line) -> None:
+        # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
+        places = max(1, self.limits.in_flight - 1)
+        while len(line.outstanding) < places and (call := line.next()) is not None:
+            self._send(line, call)
+
+    def _send(self, line: Line, call: Call[Any]) -> None:
+        method = call.method
+        interface = f"{self._names.service}.{method.word}"
+        reply = self._bus.call(line.owner, self._names.object, interface, method.member, method.signature, *call.arguments)
+        call.sent_at = self._loop.time()
+        line.outstanding[reply] = call
+        reply.add_done_callback(lambda done: self._came_back(line, done))
+        if self._look_timer is None:
+            self._look_timer = self._loop.call_later(self._health.interval, self._look)
+
+    # Back.
+
+    def _came_back(self, line: Line, reply: "asyncio.Future[Message]") -> None:
+        call = line.outstanding.pop(reply, None)
+        if call is None or reply.cancelled():
+            return  # of a life that has ended
+        failure = reply.exception()
+        if failure is None:
+            self._take_answer(line, call, reply.result())
+        else:
+            self._take_error(line, call, failure)
+        self._send_what_may_go(line)
+
+    def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
+        line.answered = True
+        line.learn(call.method.member, known=True, lacking=False)
+        self._health.answered(work=call.method is not PING)
+        try:
+            value = call.method.decode(reply.parse_to_tuple())
+        except NotAnAnswer as wrong:
+            self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))
+            return
+        call.stop_timer()
+        call.arrived(value)
+        if not call.answer.done():
+            call.answer.set_result(value)
+
+    def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
+        error = error_of(failure)
+        refusal = refusal_of(error, line.answered)
+        if refusal is not Refusal.GONE:
+            self._health.answered(work=call.method is not PING)
+        told: BridgeError
+        match refusal:
+            case Refusal.GONE:
+                told = DobbyUnavailable(f"{call}: Dobby went away without an answer ({error.text})")
+            case Refusal.STARTING:
+                told = DobbyStarting("Dobby is starting and does not take calls yet")
+            case Refusal.DEAF:
+                told = DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
+                self.disturbed(refusal)
+            case Refusal.LACKING:
+                told = _not_supported(call.method)
+            case Refusal.OTHER:
+                told = DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
+        for held in line.learn(call.method.member, known=False, lacking=refusal is Refusal.LACKING):
+            self._refuse(held, told)
+        self._refuse(call, told)
+
+    def _refuse(self, call: Call[Any], refusal: BridgeError) -> None:
+        """No (usable) answer will come."""
+        call.stop_timer()
+        call.arrived(None)
+        if not call.answer.done():
+            call.answer.set_exception(refusal)
+
+    def _gone(self) -> DobbyUnavailable:
+        return DobbyUnavailable(f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)")
+
+    def _time_over(self, line: Line, call: Call[Any], seconds: float) -> None:
+        if not call.sent_at:
+            line.leave(call)
+            self._refuse(call, Timeout(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
+            self._send_what_may_go(line)
+        elif not call.answer.done():
+            call.answer.set_exception(Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))
+
+    # Is anybody there?
+
+    def _look(self) -> None:
+        """While something is outstanding: a Ping if Dobby has been silent, and the alarm if that has not helped."""
+        self._look_timer = None
+        line = self._line
+        if line is None or not line.outstanding:
+            return
+        since = min(call.sent_at for call in line.outstanding.values())
+        work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
+        pinged = len(work) < len(line.outstanding)
+        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self.limits.in_flight:
+            self._send(line, Call(PING, (), "", self._loop.create_future(), lambda _: None))
+        if self._health.is_stalled(since, min(work, default=None)):
+            self.disturbed(Refusal.OTHER)
+        if self._look_timer is None:
+            self._look_timer = self._loop.call_later(self._health.interval, self._look)
+
+
+def _not_supported(method: Method[Any]) -> NotSupported:
+    return NotSupported(
+        f"this Dobby has no {method.member}: it was built without it (a production build, or one without LEGACY_COMPONENTS)"
+    )
+
+
+def _retrieved(answer: "asyncio.Future[Any]") -> None:
+    """An answer that nobody waits for any more is no error of ours."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,100 @@
+"""The line in front of Dobby: who is out, who waits, and who is held back until Dobby has shown to know the method."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from ocibridge.bus import Message
+from ocibridge.dobby.protocol import Method
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Call(Generic[T]):
+    """One call on its way: waiting here until `sent_at` (loop time) is set, outstanding at Dobby from then on."""
+
+    method: Method[T]
+    arguments: tuple[Any, ...]
+    subject: str
+    answer: "asyncio.Future[T]"
+    arrived: Callable[[T | None], None]
+    sent_at: float = 0.0
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method.member} of {self.subject}" if self.subject else self.method.member
+
+    def stop_timer(self) -> None:
+        """The call's own time no longer runs."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Line:
+    """The calls of one life of Dobby.
+
+    A method that Dobby lacks costs it a reply slot for good at each try (facts, point 1): until the first call of a
+    method has been answered, no second one of it goes out.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.answered = False  # Dobby has answered any call in this life
+        self.outstanding: dict[asyncio.Future[Message], Call[Any]] = {}
+        self.lacking: set[str] = set()
+        self._known: set[str] = set()
+        self._waiting: deque[Call[Any]] = deque()
+        self._held: dict[str, deque[Call[Any]]] = {}  # by member, while its first call is on its way
+
+    def __len__(self) -> int:
+        return len(self._waiting) + sum(map(len, self._held.values()))
+
+    def __iter__(self) -> Iterator[Call[Any]]:
+        """All calls that have not been answered."""
+        yield from self.outstanding.values()
+        yield from self._waiting
+        for held in self._held.values():
+            yield from held
+
+    def join(self, call: Call[Any]) -> None:
+        """Take a place at the end."""
+        member = call.method.member
+        if member in self._known:
+            self._waiting.append(call)
+        elif member in self._held:
+            self._held[member].append(call)
+        else:
+            self._held[member] = deque()
+            self._waiting.append(call)
+
+    def next(self) -> Call[Any] | None:
+        """The call whose turn it is, taken out of the line."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def leave(self, call: Call[Any]) -> None:
+        """Give up a place; if others were held for this call, the next of them goes instead."""
+        member = call.method.member
+        if call in self._held.get(member, ()):
+            self._held[member].remove(call)
+        else:
+            self._waiting.remove(call)
+            if member in self._held:
+                self._release(member)
+
+    def learn(self, member: str, *, known: bool, lacking: bool) -> list[Call[Any]]:
+        """A call of `member` has come back. Returns those held for it that are now refused."""
+        if known:
+            self._known.add(member)
+        elif lacking:
+            self.lacking.add(member)
+            return list(self._held.pop(member, ()))
+        if member in self._held:
+            self._release(member)
+        return []
+
+    def _release(self, member: str) -> None:
+        for call in self._held.pop(member):
+            self.join(call)

@@ -1,0 +1,56 @@
+"""Ends of containers: who waits for one, and how a doubtful one is settled (design 6)."""
+
+import asyncio
+from typing import Protocol
+
+from ocibridge.errors import BridgeError
+from ocibridge.mirror import Mirror
+from ocibridge.model import Container
+from ocibridge.observations import ContainerEnded, EndBelieved, EndCause, EndDoubted
+
+# Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
+GRACE_SECONDS = 0.5
+
+
+class Lists(Protocol):
+    """The one question that settles a doubt."""
+
+    def listing(self, *, fresh: bool = False) -> "asyncio.Future[object]": ...
+
+
+class Ends:
+    """Told of each event of the mirror that concerns an end."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._waiting: dict[tuple[str, int], asyncio.Future[EndCause]] = {}
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def of(self, container: Container) -> "asyncio.Future[EndCause]":
+        """Done when this container has ended. Shielded: cancelling it cancels nobody else's wait."""
+        key = (container.id, container.descriptor)
+        if key not in self._waiting:
+            self._waiting[key] = asyncio.get_running_loop().create_future()
+        return asyncio.shield(self._waiting[key])
+
+    def ended(self, event: ContainerEnded) -> None:
+        """A container has ended."""
+        waiting = self._waiting.pop((event.id, event.descriptor), None)
+        if waiting is not None:
+            waiting.set_result(event.cause)
+
+    def doubted(self, event: EndDoubted, dobby: Lists) -> None:
+        """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
+        check = asyncio.get_running_loop().create_task(self._check(event, self._mirror.life or "", dobby))
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
+
+    async def _check(self, event: EndDoubted, life: str, dobby: Lists) -> None:
+        if event.unannounced:
+            await asyncio.sleep(GRACE_SECONDS)
+        try:
+            await dobby.listing(fresh=True)
+        except BridgeError:
+            if event.unannounced:
+                return  # no signal and no List: nothing is known, the next List will tell
+        self._mirror.observe(EndBelieved(life, event.id, event.descriptor))

@@ -1,0 +1,87 @@
+"""The closed list of errors that a caller can get (design 8).
+
+One class a D-Bus error name; the text is for people: it names the container, what was tried, and what to do.
+What Dobby or Python says never reaches the bus by itself: it is told through one of these.
+"""
+
+from typing import ClassVar, Final
+
+from ocibridge.names import ERROR_PREFIX, STANDARD_ERROR_PREFIX
+
+SHOWN_CHARACTERS: Final = 128
+
+
+class BridgeError(Exception):
+    """A refusal. `dbus_name` is the D-Bus error name, `text` what the caller reads."""
+
+    dbus_name: ClassVar[str]
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class NoSuchContainer(BridgeError):
+    """Dobby was asked, and has no container of that id or descriptor."""
+
+    dbus_name = f"{ERROR_PREFIX}.NoSuchContainer"
+
+
+class ContainerExists(BridgeError):
+    """A start of an id that is there already, or is being started."""
+
+    dbus_name = f"{ERROR_PREFIX}.ContainerExists"
+
+
+class WrongState(BridgeError):
+    """The container's present state, which the text names, does not allow the operation."""
+
+    dbus_name = f"{ERROR_PREFIX}.WrongState"
+
+
+class DobbyUnavailable(BridgeError):
+    """Dobby is absent, starting, deaf or stalled: nothing can be known or done through it."""
+
+    dbus_name = f"{ERROR_PREFIX}.DobbyUnavailable"
+
+
+class DobbyRefused(BridgeError):
+    """Dobby said no, or something that is no answer, and nothing that can be asked explains it."""
+
+    dbus_name = f"{ERROR_PREFIX}.DobbyRefused"
+
+
+class Timeout(BridgeError):
+    """No answer in time. What was asked may still happen, unless the text says that it was never sent."""
+
+    dbus_name = f"{ERROR_PREFIX}.Timeout"
+
+
+class InvalidArgs(BridgeError):
+    """An argument that can never be right; the text names it."""
+
+    dbus_name = f"{STANDARD_ERROR_PREFIX}.InvalidArgs"
+
+
+class NotSupported(BridgeError):
+    """The Dobby that is there cannot do it, or would not survive it."""
+
+    dbus_name = f"{STANDARD_ERROR_PREFIX}.NotSupported"
+
+
+class LimitsExceeded(BridgeError):
+    """Too much is waiting for Dobby already."""
+
+    dbus_name = f"{STANDARD_ERROR_PREFIX}.LimitsExceeded"
+
+
+class Failed(BridgeError):
+    """What nobody foresaw: a bug of ours, whose traceback is in the journal."""
+
+    dbus_name = f"{STANDARD_ERROR_PREFIX}.Failed"
+
+
+def shown(text: str) -> str:
+    """`text` in quotes as an error text or a log line may carry it: at most 128 characters, control characters escaped."""
+    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

@@ -1,0 +1,101 @@
+"""Logging (design 12): structlog, natively into the journal under systemd, as human lines anywhere else.
+
+Fields are upper case, as systemd.journal-fields(7) has it; a terminal shows the message alone.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+from systemd import journal
+
+from ocibridge.config import LogLevel
+from ocibridge.errors import shown
+from ocibridge.model import DobbyStatus
+from ocibridge.observations import (
+    ContainerEnded,
+    ContainerRestarted,
+    ContainerStarted,
+    EndCause,
+    Event,
+    StatusChanged,
+)
+
+PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3}
+STATUS_TEXTS: Final = {
+    DobbyStatus.ABSENT: "Dobby has left the bus, or was never there; its containers are no longer known",
+    DobbyStatus.STARTING: "Dobby is on the bus and starting",
+    DobbyStatus.READY: "Dobby is ready",
+    DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody; restart it (systemctl restart dobby)",
+    DobbyStatus.STALLED: "Dobby has stopped answering; restart it if that lasts (systemctl restart dobby)",
+}
+END_TEXTS: Final = {
+    EndCause.STOPPED: "has ended",
+    EndCause.LOST: "is gone, and Dobby never said so",
+    EndCause.DOBBY_GONE: "is no longer known, since Dobby is gone; whether it still runs cannot be said",
+}
+
+
+def set_up(level: LogLevel) -> None:
+    """Log from now on at `level` and above."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _to_journal if _is_journal() else _to_terminal,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def record(event: Event) -> None:
+    """The entry of one event of the mirror."""
+    log = structlog.get_logger()
+    match event:
+        case StatusChanged():
+            healthy = event.status in {DobbyStatus.READY, DobbyStatus.STARTING}
+            (log.info if healthy else log.warning)(STATUS_TEXTS[event.status], DOBBY_STATUS=event.status.value)
+        case ContainerStarted():
+            log.info(f"container {shown(event.id)} is there, descriptor {event.descriptor}", **_fields(event))
+        case ContainerEnded():
+            log.info(f"container {shown(event.id)} {END_TEXTS[event.cause]}", **_fields(event), END_CAUSE=event.cause.value)
+        case ContainerRestarted():
+            log.info(f"container {shown(event.id)} has been restarted by Dobby", **_fields(event))
+        case _:
+            pass  # a doubt is no news
+
+
+def _fields(event: ContainerStarted | ContainerEnded | ContainerRestarted) -> dict[str, Any]:
+    return {"CONTAINER_ID": event.id[:256], "DESCRIPTOR": event.descriptor}
+
+
+def _is_journal() -> bool:
+    """Whether stderr is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _to_journal(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:
+    message = _message(entry)
+    fields = {key: str(value) for key, value in entry.items() if key.isupper()}
+    journal.send(message, PRIORITY=PRIORITIES[entry["level"]], SYSLOG_IDENTIFIER="ocibridge", **fields)
+    raise structlog.DropEvent
+
+
+def _to_terminal(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:
+    return f"ocibridge: {entry['level']}: {_message(entry)}"
+
+
+def _message(entry: MutableMapping[str, Any]) -> str:
+    trace = f"\n{entry['exception']}" if "exception" in entry else ""
+    reason = f": {entry['reason']}" if "reason" in entry else ""
+    return f"{entry['event']}{reason}{trace}"

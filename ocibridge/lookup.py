@@ -1,0 +1,60 @@
+"""Finding a container, and finding out why Dobby said no (design 3: ask first, explain after)."""
+
+import asyncio
+from typing import Final, NoReturn, TypeVar
+
+from ocibridge.config import Timeouts
+from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState, shown
+from ocibridge.mirror import Mirror
+from ocibridge.model import Container, SubState
+from ocibridge.port import Dobby
+
+T = TypeVar("T")
+
+WHERE_DOBBY_LOGS: Final = "Dobby's log says more (journalctl -u dobby)"
+
+
+class Lookup:
+    """Answers from the mirror where it can, and never says "there is none" without having asked Dobby."""
+
+    def __init__(self, mirror: Mirror, dobby: Dobby, timeouts: Timeouts) -> None:
+        self._mirror = mirror
+        self._dobby = dobby
+        self.timeouts = timeouts
+
+    async def resolve(self, text: str) -> Container:
+        """The container of that id, or of that descriptor. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
+        self._dobby.require()
+        return self._mirror.find(text) or await self.look_up(text, self.timeouts.call)
+
+    async def look_up(self, text: str, seconds: float) -> Container:
+        """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
+        question = self._dobby.listing()
+        await asyncio.wait([question], timeout=seconds)
+        if not question.done():
+            raise Timeout(f"whether there is a container {shown(text)} is not known; {self._dobby.busy_with()}")
+        question.result()
+        return self.present(self._mirror.find(text), text)
+
+    def present(self, container: Container | None, text: str) -> Container:
+        """The container, if it is still there. Raises NoSuchContainer."""
+        if container is None or self._mirror.find(container.id) is not container:
+            raise NoSuchContainer(f"there is no container {shown(text)}; listContainers names those that Dobby has")
+        return container
+
+    async def within_read(self, question: "asyncio.Future[T]") -> T | None:
+        """The answer, or None where it does not come within `timeouts.read`: the mirror has to do."""
+        await asyncio.wait([question], timeout=self.timeouts.read)
+        answer = question.result() if question.done() else None
+        self._dobby.require()
+        return answer
+
+    async def explain(self, container: Container, verb: str, needed: SubState | None, said: str) -> NoReturn:
+        """Dobby said no: raise what List and GetState tell of it. `needed`: the only state that allows the verb."""
+        substate = await self._dobby.state(container.descriptor)
+        if substate is SubState.INVALID:
+            await self._dobby.listing(fresh=True)
+            self.present(container, container.id)
+        elif needed is not None and substate is not needed:
+            raise WrongState(f"{container}: {verb} needs it to be {needed}, and it is {substate}")
+        raise DobbyRefused(f"{verb} of {container}: Dobby gave {said}. {WHERE_DOBBY_LOGS}")

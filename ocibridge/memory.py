@@ -1,0 +1,81 @@
+"""What we know of containers' bundles, kept over our own restart (design 3).
+
+A container outlives us, and a GetInfo of one without `rdkPlugins` kills Dobby: after a restart we must still know.
+One small file a bus in the runtime directory; what is of another Dobby than the present one is not believed.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from ocibridge.model import Container, Origin, Plan
+
+log = structlog.get_logger()
+
+LARGEST: Final = 4 << 20
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    descriptor: int
+    origin: Origin
+    bundle_path: str
+    plugins: bool | None
+
+
+class _File(msgspec.Struct, frozen=True):
+    life: str
+    containers: dict[str, _Remembered]
+
+
+def runtime_directory() -> Path:
+    """Where systemd says, else where a daemon started by hand may write."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    user = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return Path("/run/ocibridge") if os.getuid() == 0 else Path(user, "ocibridge")
+
+
+class Memory:
+    """Plans by container, as last saved. `path` None: nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._warned = False
+
+    def recall(self, life: str) -> dict[tuple[str, int], Plan]:
+        """The plans of the containers of that life of Dobby, by (id, descriptor)."""
+        try:
+            if self._path is None or self._path.stat().st_size > LARGEST:
+                return {}
+            kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
+            log.warning("what was known of containers' bundles is lost", file=str(self._path), reason=str(error))
+            return {}
+        if kept.life != life:
+            return {}
+        return {(id_, c.descriptor): Plan(c.origin, c.bundle_path, c.plugins) for id_, c in kept.containers.items()}
+
+    def keep(self, life: str, containers: list[Container]) -> None:
+        """Save what is known of `containers`, at once whole or not at all."""
+        if self._path is None:
+            return
+        known = {
+            c.id: _Remembered(c.descriptor, c.plan.origin, c.plan.bundle_path, c.plan.plugins)
+            for c in containers
+            if c.plan.origin is not Origin.UNKNOWN
+        }
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            draft = self._path.with_suffix(".new")
+            draft.write_bytes(msgspec.json.encode(_File(life, known)))
+            draft.replace(self._path)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                log.warning("what is known of containers' bundles cannot be kept over a restart", file=str(self._path), reason=str(error))

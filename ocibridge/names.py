@@ -1,0 +1,20 @@
+"""Every name of the bus, spelled once (design 2, 3, 8)."""
+
+from typing import Final
+
+# Our own side. The bus name is the document's callsign, so it can be configured.
+CALLSIGN: Final = "org.rdk.OCIContainer"
+OBJECT_PATH: Final = "/org/rdk/OCIContainer"
+INTERFACE: Final = "org.rdk.OCIContainer1"
+ERROR_PREFIX: Final = f"{INTERFACE}.Error"
+
+# Dobby's side. Both can be changed when Dobby is built; its interfaces follow the service name.
+DOBBY_SERVICE: Final = "org.rdk.dobby"
+DOBBY_OBJECT: Final = "/org/rdk/dobby"
+
+# The bus's own.
+DRIVER: Final = "org.freedesktop.DBus"
+DRIVER_PATH: Final = "/org/freedesktop/DBus"
+LOCAL_INTERFACE: Final = "org.freedesktop.DBus.Local"
+PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+STANDARD_ERROR_PREFIX: Final = "org.freedesktop.DBus.Error"

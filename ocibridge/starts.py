@@ -1,0 +1,89 @@
+"""Starting (design 3): checked before Dobby is asked, explained where it says no."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ocibridge import arguments, bundles
+from ocibridge.errors import ContainerExists, DobbyRefused, shown
+from ocibridge.lookup import WHERE_DOBBY_LOGS
+from ocibridge.mirror import Mirror
+from ocibridge.model import Origin, Plan
+from ocibridge.port import Dobby
+
+# With a bundle that Dobby has converted, the id becomes the host name (facts 5).
+LONGEST_HOSTNAME: Final = 64
+BUNDLE_CAUSES: Final = (
+    "the bundle is not there or not writable for Dobby, its config.json is not to Dobby's liking, a hook or crun failed, "
+    "the westerosSocket is not there"
+)
+SPEC_CAUSES: Final = "the spec is incomplete or of an unknown version, a hook or crun failed"
+
+
+class Starts:
+    """The starts under way: of two starts of one id at once, the second is refused."""
+
+    def __init__(self, mirror: Mirror, dobby: Dobby) -> None:
+        self._mirror = mirror
+        self._dobby = dobby
+        self._preparing: set[str] = set()
+
+    def is_starting(self, container_id: str) -> bool:
+        """Whether a start of ours of that id is under way."""
+        return container_id in self._preparing or self._mirror.is_starting(container_id)
+
+    async def from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
+        """Start from a bundle; the descriptor, once the container runs and has been announced.
+
+        Errors: InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused,
+        Timeout, DobbyUnavailable.
+        """
+        arguments.check_new_id(container_id)
+        arguments.check_absolute("bundlePath", path)
+        arguments.check_command(command)
+        if socket:
+            arguments.check_absolute("westerosSocket", socket)
+        arguments.check_environment(env)
+        with self._claim(container_id):
+            plan = await bundles.plan_bundle(path)
+            self._plan(container_id, plan)
+            descriptor = await self._dobby.start_from_bundle(container_id, path, command, socket, env)
+        return await self._started(container_id, descriptor, f"bundle {shown(path)}", BUNDLE_CAUSES)
+
+    async def from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
+        """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Errors as `from_bundle`."""
+        arguments.check_new_id(container_id)
+        arguments.check_command(command)
+        with self._claim(container_id):
+            spec = await bundles.spec_text(dobby_spec)
+            # Dobby makes the bundle of a spec itself, with the networking plugin at the least (captures, 31_…).
+            self._plan(container_id, Plan(Origin.SPEC, plugins=True))
+            descriptor = await self._dobby.start_from_spec(container_id, spec, command)
+        return await self._started(container_id, descriptor, "the Dobby spec", SPEC_CAUSES)
+
+    @contextmanager
+    def _claim(self, container_id: str) -> Iterator[None]:
+        if self.is_starting(container_id):
+            raise ContainerExists(f"container {shown(container_id)} is being started already (Starting, no descriptor yet)")
+        self._preparing.add(container_id)
+        try:
+            yield
+        finally:
+            self._preparing.discard(container_id)
+
+    def _plan(self, container_id: str, plan: Plan) -> None:
+        """To be followed by the start without an await: its answer, or Dobby's end, takes the plan back."""
+        self._dobby.require()
+        self._mirror.plan_start(container_id, plan)
+
+    async def _started(self, container_id: str, descriptor: int, source: str, causes: str) -> int:
+        if descriptor > 0:
+            return descriptor
+        await self._dobby.listing()
+        known = self._mirror.find(container_id)
+        if known is not None:
+            raise ContainerExists(f"{known} is there already; stop it first, or use another id")
+        if len(container_id) > LONGEST_HOSTNAME:
+            causes = f"the id is longer than the {LONGEST_HOSTNAME} bytes of a host name, {causes}"
+        told = f"Dobby did not start {shown(container_id)} from {source} and gives no reason; likely causes: {causes}"
+        raise DobbyRefused(f"{told}. {WHERE_DOBBY_LOGS}; crun's own is /opt/logs/crun.log in Debug builds")

@@ -1,0 +1,56 @@
+"""Stopping (design 3): done when the container is gone, not when Dobby has accepted."""
+
+import asyncio
+
+from ocibridge.ends import Ends
+from ocibridge.errors import DobbyRefused, DobbyUnavailable, Timeout, WrongState, shown
+from ocibridge.lookup import WHERE_DOBBY_LOGS
+from ocibridge.model import Container, SubState
+from ocibridge.observations import EndCause
+from ocibridge.port import Dobby
+
+
+class Stops:
+    """The stops under way, so that a second one joins the first."""
+
+    def __init__(self, dobby: Dobby, ends: Ends) -> None:
+        self._dobby = dobby
+        self._ends = ends
+        self._under_way: dict[tuple[Container, bool], asyncio.Task[None]] = {}
+
+    async def stop(self, container: Container, force: bool, seconds: float) -> None:
+        """Stop, or join a stop that is under way; one with force joins none without.
+
+        Errors: WrongState (paused, and no force), DobbyRefused, Timeout, DobbyUnavailable.
+        """
+        stop = self._under_way.get((container, True)) or self._under_way.get((container, force))
+        if stop is None:
+            stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, self._ends.of(container)))
+            self._under_way[container, force] = stop
+            stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
+        await asyncio.shield(stop)
+
+    async def _stop(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[EndCause]") -> None:
+        container.stopping += 1
+        try:
+            async with asyncio.timeout(seconds):
+                if not await self._dobby.stop(container, force):
+                    await self._why_not(container, force)
+                cause = await end
+        except (TimeoutError, Timeout):
+            told = f"{container} has not ended within {seconds:g} s; it may still do so; {self._dobby.busy_with()}"
+            raise Timeout(told) from None
+        finally:
+            container.stopping -= 1
+        if cause is EndCause.DOBBY_GONE:
+            raise DobbyUnavailable(f"Dobby went away while {shown(container.id)} was being stopped; whether it still runs is not known")
+
+    async def _why_not(self, container: Container, force: bool) -> None:
+        """Returns if the container has ended, or is about to, by itself."""
+        substate = await self._dobby.state(container.descriptor)
+        if substate is SubState.INVALID:
+            await self._dobby.listing(fresh=True)
+        elif substate is SubState.PAUSED and not force:
+            raise WrongState(f"{container} is paused, and Dobby stops a paused container only with force")
+        else:
+            raise DobbyRefused(f"Dobby refused to stop {container} and gives no reason. {WHERE_DOBBY_LOGS}")

@@ -1,0 +1,241 @@
+"""A stand-in for Dobby on the wire: a python-dbusmock template (`python3 -m dbusmock --template dobby.py`).
+
+dbusmock serves D-Bus as it should be served: it introspects, answers Properties, checks signatures, has no limit of
+calls. The real Dobby does none of that, and its traps are what we must be tested against. So its object is answered
+from a message filter in front of dbusmock, byte for byte as the captures show; dbusmock keeps the process, the name,
+the template's parameters, and the Mock interface through which a test plays fate (the methods at the end).
+
+Parameters: `ready_ms` (null: never), `durations` {word: ms}, `legacy` (default true: it has StartFromSpec),
+`hibernation` (default false), `libdbus` (default false: the build without systemd, facts 8b).
+"""
+
+import json
+import os
+import signal
+import time
+from collections import Counter, deque
+
+import dbus
+import dbus.lowlevel
+import dbus.service
+from dobby_model import Crash, DobbyModel, Work
+from gi.repository import GLib
+
+BUS_NAME = "org.rdk.dobby"
+MAIN_OBJ = "/org/rdk/dobby"
+MAIN_IFACE = "org.rdk.dobby.ctrl1"
+SYSTEM_BUS = False
+MOCK_IFACE = "org.freedesktop.DBus.Mock"
+
+REPLY_SLOTS = 49
+ERROR = "org.freedesktop.DBus.Error."
+FAILURES = {"StartFromBundle": -1, "StartFromSpec": -1, "GetState": -1, "GetInfo": True}
+SIGNATURES = {
+    "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"], "Resume": ["i"], "Exec": ["iss"],
+    "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"], "Hibernate": ["is"], "Wakeup": ["i"],
+    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"],
+}  # fmt: skip
+REPLY_SIGNATURES = {"List": "aias", "GetInfo": "s", "GetState": "i", "StartFromBundle": "i", "StartFromSpec": "i"}
+ADMIN = {"Ping", "Shutdown", "SetLogLevel", "SetLogMethod", "SetAIDbusAddress"}
+
+
+class Wire:
+    """Receives every call to Dobby's object, and answers it as Dobby would."""
+
+    def __init__(self, connection, parameters):
+        self.connection = connection
+        self.libdbus = parameters.get("libdbus", False)
+        self.model = DobbyModel(self.emit, later, durations=parameters.get("durations", {}))
+        self.model.hibernation = parameters.get("hibernation", False)
+        self.members = set(SIGNATURES) - (set() if parameters.get("legacy", True) else {"StartFromSpec"})
+        self.ready = False
+        self.leaked = 0
+        self.open = 0
+        self.most_open = 0
+        self.queue = deque()
+        self.busy = False
+        self.calls = Counter()
+        self.unknown = []
+        self.instead = {}
+        self.mute = False
+        connection.add_message_filter(self.received)
+        if parameters.get("ready_ms", 1) is not None:
+            later(parameters.get("ready_ms", 1), self.say_ready)
+
+    def say_ready(self):
+        self.ready = True
+        self.emit("Ready", interface="org.rdk.dobby.admin1")
+
+    def emit(self, member, *body, interface=MAIN_IFACE):
+        message = dbus.lowlevel.SignalMessage(MAIN_OBJ, interface, member)
+        message.append(*body, signature={3: "isi", 2: "is", 0: ""}[len(body)])
+        self.connection.send_message(message)
+
+    def received(self, _connection, message):
+        if message.get_type() != dbus.lowlevel.MESSAGE_TYPE_METHOD_CALL or message.get_path() != MAIN_OBJ:
+            return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
+        if message.get_interface() == MOCK_IFACE:
+            return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
+        self.dispatch(message, message.get_interface(), message.get_member())
+        return dbus.lowlevel.HANDLER_RESULT_HANDLED
+
+    def dispatch(self, message, interface, member):
+        self.calls[member] += 1
+        known = (interface == MAIN_IFACE and member in self.members) or (interface == "org.rdk.dobby.admin1" and member in ADMIN)
+        if not self.ready or (self.libdbus and not known):
+            self.refuse_unready(message, interface, member)
+        elif interface is None or (not self.libdbus and self.leaked + self.open >= REPLY_SLOTS):
+            self.error(message, "UnknownMethod", f"Unknown method {member} or interface {interface or '(null)'}.")
+        elif not known:
+            self.leaked += 1
+            self.unknown.append(f"{interface}.{member}")
+            self.error(message, "UnknownMethod", f"No handler for method {interface}.{member}")
+        else:
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+            self.accept(message, interface, member)
+
+    def refuse_unready(self, message, interface, member):
+        if self.libdbus:
+            signature = message.get_signature()
+            self.error(
+                message, "UnknownMethod", f'Method "{member}" with signature "{signature}" on interface "{interface}" doesn\'t exist\n'
+            )
+        else:
+            self.error(message, "UnknownObject", f"Unknown object '{MAIN_OBJ}'.")
+
+    def accept(self, message, interface, member):
+        if "(" in message.get_signature():
+            while True:  # a struct makes it spin for ever: nobody gets an answer any more
+                time.sleep(3600)
+        if interface == "org.rdk.dobby.admin1":
+            self.admin(message, member)
+            return
+        self.queue.append((message, member))
+        if not self.busy:
+            self.work()
+
+    def admin(self, message, member):
+        arguments = message.get_args_list()
+        if member in {"Ping", "Shutdown"}:
+            self.reply(message, "", ())
+            if member == "Shutdown":
+                later(47, lambda: os._exit(0))
+        else:
+            fits = {"SetLogLevel": ["i"], "SetLogMethod": ["uh", "ui", "us"], "SetAIDbusAddress": ["bs"]}
+            good = message.get_signature() in fits[member] and not (member == "SetLogMethod" and arguments[0] > 3)
+            self.reply(message, "b", (good,))
+
+    # The one work queue.
+
+    def work(self):
+        if not self.queue or self.busy:
+            return
+        self.busy = True
+        message, member = self.queue.popleft()
+        fitting = SIGNATURES[member]
+        # Arguments of types that it does not know are skipped as if they had not been sent (facts 1).
+        signature = "".join(c for c in message.get_signature() if c not in "dgv")
+        if fitting is not None and signature not in fitting:
+            todo = Work(lambda: (FAILURES.get(member, False),))
+        else:
+            known_types = (dbus.Double, dbus.Signature)
+            arguments = [plain(a) for a in message.get_args_list() if not isinstance(a, known_types) and not getattr(a, "variant_level", 0)]
+            todo = getattr(self.model, member)(*(arguments if fitting is not None else ()))
+        if todo.milliseconds:
+            later(todo.milliseconds, lambda: self.finish(message, member, todo))
+        else:
+            self.finish(message, member, todo)
+
+    def finish(self, message, member, todo):
+        try:
+            body = todo.finish()
+        except Crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if member in self.instead:
+            signature, body = self.instead.pop(member)
+        else:
+            signature = "b" if isinstance(body[0], bool) else REPLY_SIGNATURES[member]
+        self.reply(message, signature, body)
+        if body not in ((-1,), (False,)):
+            todo.after()
+        self.busy = False
+        GLib.idle_add(lambda: self.work() and False)
+
+    # Answers.
+
+    def reply(self, message, signature, body):
+        self.open -= 1
+        if self.mute or message.get_no_reply():
+            return
+        answer = dbus.lowlevel.MethodReturnMessage(message)
+        if signature:
+            answer.append(*body, signature=signature)
+        self.connection.send_message(answer)
+
+    def error(self, message, name, text):
+        self.connection.send_message(dbus.lowlevel.ErrorMessage(message, ERROR + name, text))
+
+
+def later(milliseconds, action):
+    GLib.timeout_add(max(1, round(milliseconds)), lambda: action() and False)
+
+
+def plain(value):
+    if isinstance(value, dbus.Boolean):
+        return bool(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    return list(value)
+
+
+def load(mock, parameters):
+    mock.wire = Wire(mock.connection, json.loads(json.dumps(parameters)))
+
+
+# Fate, for tests: called on the Mock interface, which costs no reply slot.
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
+def Exits(self, container_id, status):
+    """The container's process ends with that wait status."""
+    self.wire.model.reap(self.wire.model.containers[container_id], status)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
+def Vanishes(self, container_id):
+    """The container is gone, and no signal says so (facts: invalidContainerCleanupTask)."""
+    del self.wire.model.containers[container_id]
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
+def StateBecomes(self, container_id, state):
+    """Somebody else paused, resumed, hibernated it."""
+    self.wire.model.containers[container_id].state = int(state)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="sss", out_signature="")
+def AnswersInstead(self, member, signature, body):
+    """The next reply to `member` is this one: its signature, and its body as a JSON array."""
+    self.wire.instead[str(member)] = (str(signature), tuple(json.loads(body)))
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
+def Mute(self, mute):
+    """Answer nothing any more."""
+    self.wire.mute = bool(mute)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
+def Leak(self, slots):
+    """So many reply slots are lost to somebody's unknown calls."""
+    self.wire.leaked = int(slots)
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
+def Report(self):
+    """What it has been through, as JSON."""
+    w = self.wire
+    return json.dumps({"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown})

@@ -1,0 +1,94 @@
+"""Starts a private bus, the stand-in Dobby and ocibridge, as `make run` and the tests need them, and ends them."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+STANDIN = Path(__file__).with_name("dobby.py")
+
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>{kind}</type>
+  <listen>unix:dir={directory}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+    <allow user="*"/>
+  </policy>
+  {limits}
+</busconfig>
+"""
+# A system bus's own limit, the one that a bridge can run into (sdbus-facts: 128 pending replies a connection).
+SYSTEM_LIMITS = '<limit name="max_replies_per_connection">128</limit>'
+
+
+class Process:
+    """A child of ours; ended, and waited for, when its `with` block is left."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], **options: Any) -> None:
+        self.child = subprocess.Popen(arguments, env=os.environ | environment, **options)
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self, seconds: float = 10) -> int:
+        """SIGTERM, and SIGKILL where that does not help; the exit code."""
+        if self.child.poll() is None:
+            self.child.terminate()
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self.child.kill()
+        self.child.wait()
+
+
+@contextmanager
+def private_bus(kind: str = "session") -> Iterator[str]:
+    """A dbus-daemon of our own that lets everybody do everything; its address."""
+    with tempfile.TemporaryDirectory(prefix="ocibridge-bus-") as directory:
+        Path(directory).chmod(0o755)
+        config = Path(directory, "bus.conf")
+        config.write_text(BUS_CONFIG.format(kind=kind, directory=directory, limits=SYSTEM_LIMITS if kind == "system" else ""))
+        arguments = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
+        with Process(arguments, {}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as bus:
+            yield first_line(bus.child, 10)
+
+
+def standin_dobby(address: str, **parameters: Any) -> Process:
+    """The stand-in Dobby on that bus. Its name is owned a moment later; `tests/standin/dobby.py` lists the parameters."""
+    arguments = [sys.executable, "-m", "dbusmock", "--session", "--template", str(STANDIN), "--parameters", json.dumps(parameters)]
+    environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": str(STANDIN.parent)}
+    return Process(arguments, environment, stdout=subprocess.DEVNULL)
+
+
+def ocibridge(address: str, *options: str, environment: dict[str, str] | None = None, **popen: Any) -> Process:
+    """The daemon itself on that bus."""
+    program = str(Path(sys.executable).with_name("ocibridge"))
+    return Process([program, "--bus", address, *options], environment or {}, **popen)
+
+
+def first_line(child: "subprocess.Popen[bytes]", seconds: float) -> str:
+    """The first line that the child prints; raises TimeoutError."""
+    assert child.stdout is not None
+    if not select.select([child.stdout], [], [], seconds)[0]:
+        raise TimeoutError(f"{child.args!r} printed nothing within {seconds} s")
+    return child.stdout.readline().decode().strip()

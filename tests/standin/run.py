@@ -1,0 +1,46 @@
+"""`make run`: a private bus, the stand-in Dobby and ocibridge, until Ctrl-C."""
+
+import signal
+import subprocess
+import tempfile
+
+from processes import ROOT, ocibridge, private_bus, standin_dobby
+
+TEXT = """
+ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell, paste:
+
+cd {root}
+export DBUS_SESSION_BUS_ADDRESS='{address}'
+oci="busctl --user call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
+busctl --user introspect org.rdk.OCIContainer /org/rdk/OCIContainer
+$oci startContainer ssssas SleepTest "$PWD/examples/bundles/sleep" "" "" 0
+$oci listContainers
+$oci getContainerState s SleepTest
+$oci stopContainer sb SleepTest false
+gdbus monitor --session -d org.rdk.OCIContainer
+
+Ctrl-C ends it all.
+"""
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory, private_bus() as address:
+        # Sessions of their own: Ctrl-C reaches us alone, and each is ended in its turn.
+        with standin_dobby(address), ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge:
+            ready = ["busctl", f"--address={address}", "--timeout=10", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus"]
+            subprocess.run(
+                ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"],
+                env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"},
+                check=True,
+            )
+            del ready
+            print(TEXT.format(root=ROOT, address=address), flush=True)
+            bridge.child.wait()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        pass
