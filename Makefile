@@ -9,7 +9,7 @@ PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi dbus li
 .PHONY: run test setup lint types unit bus daemon lock clean
 
 run: setup
-	@$(BIN)/python tests/standin/run.py
+	@$(BIN)/python -m tests.standin.run
 
 test: lint types unit bus daemon
 

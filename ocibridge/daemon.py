@@ -53,7 +53,7 @@ class Daemon:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop)
         await self._bus.watch_disconnect(self._bus_lost)
         self._api.serve()
         await self._watch.begin()
@@ -64,6 +64,10 @@ class Daemon:
             await self._stop.wait()
         await self._wind_up()
         return self._exit_code
+
+    def stop(self) -> None:
+        """Wind up, and let `run` return."""
+        self._stop.set()
 
     async def _first_picture(self) -> None:
         """Callers shall not find an empty mirror: the name is taken when it is filled, or known to have to wait."""

@@ -14,12 +14,15 @@ import os
 import signal
 import time
 from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
 
 import dbus
 import dbus.lowlevel
 import dbus.service
-from dobby_model import Crash, DobbyModel, Work
 from gi.repository import GLib
+
+from tests.standin.dobby_model import Crash, DobbyModel, Work
 
 BUS_NAME = "org.rdk.dobby"
 MAIN_OBJ = "/org/rdk/dobby"
@@ -29,49 +32,51 @@ MOCK_IFACE = "org.freedesktop.DBus.Mock"
 
 REPLY_SLOTS = 49
 ERROR = "org.freedesktop.DBus.Error."
-FAILURES = {"StartFromBundle": -1, "StartFromSpec": -1, "GetState": -1, "GetInfo": True}
+FAILURES = {"Start": -1, "StartFromBundle": -1, "StartFromSpec": -1, "GetState": -1, "GetInfo": True}
 SIGNATURES = {
     "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"], "Resume": ["i"], "Exec": ["iss"],
     "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"], "Hibernate": ["is"], "Wakeup": ["i"],
-    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"],
+    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"], "Start": ["ssah", "ssahssas"],
 }  # fmt: skip
-REPLY_SIGNATURES = {"List": "aias", "GetInfo": "s", "GetState": "i", "StartFromBundle": "i", "StartFromSpec": "i"}
-ADMIN = {"Ping", "Shutdown", "SetLogLevel", "SetLogMethod", "SetAIDbusAddress"}
+REPLY_SIGNATURES = {"List": "aias", "GetInfo": "s", "GetState": "i", "Start": "i", "StartFromBundle": "i", "StartFromSpec": "i"}
+ADMIN = {"Ping", "Shutdown", "SetLogLevel", "SetLogMethod"}
 
 
 class Wire:
     """Receives every call to Dobby's object, and answers it as Dobby would."""
 
-    def __init__(self, connection, parameters):
+    def __init__(self, connection: Any, parameters: Any) -> None:
         self.connection = connection
         self.libdbus = parameters.get("libdbus", False)
         self.model = DobbyModel(self.emit, later, durations=parameters.get("durations", {}))
         self.model.hibernation = parameters.get("hibernation", False)
-        self.members = set(SIGNATURES) - (set() if parameters.get("legacy", True) else {"StartFromSpec"})
+        legacy = parameters.get("legacy", True)
+        self.members = set(SIGNATURES) - (set() if legacy else {"StartFromSpec"})
+        self.aliases = {"Start": "StartFromSpec" if legacy else "StartFromBundle"}
         self.ready = False
         self.leaked = 0
         self.open = 0
         self.most_open = 0
-        self.queue = deque()
+        self.queue: deque[tuple[Any, str]] = deque()
         self.busy = False
-        self.calls = Counter()
-        self.unknown = []
-        self.instead = {}
+        self.calls: Counter[str] = Counter()
+        self.unknown: list[str] = []
+        self.instead: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self.mute = False
         connection.add_message_filter(self.received)
         if parameters.get("ready_ms", 1) is not None:
             later(parameters.get("ready_ms", 1), self.say_ready)
 
-    def say_ready(self):
+    def say_ready(self) -> None:
         self.ready = True
         self.emit("Ready", interface="org.rdk.dobby.admin1")
 
-    def emit(self, member, *body, interface=MAIN_IFACE):
+    def emit(self, member: Any, *body: Any, interface: str = MAIN_IFACE) -> None:
         message = dbus.lowlevel.SignalMessage(MAIN_OBJ, interface, member)
         message.append(*body, signature={3: "isi", 2: "is", 0: ""}[len(body)])
         self.connection.send_message(message)
 
-    def received(self, _connection, message):
+    def received(self, _connection: Any, message: Any) -> Any:
         if message.get_type() != dbus.lowlevel.MESSAGE_TYPE_METHOD_CALL or message.get_path() != MAIN_OBJ:
             return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
         if message.get_interface() == MOCK_IFACE:
@@ -79,7 +84,7 @@ class Wire:
         self.dispatch(message, message.get_interface(), message.get_member())
         return dbus.lowlevel.HANDLER_RESULT_HANDLED
 
-    def dispatch(self, message, interface, member):
+    def dispatch(self, message: Any, interface: Any, member: Any) -> None:
         self.calls[member] += 1
         known = (interface == MAIN_IFACE and member in self.members) or (interface == "org.rdk.dobby.admin1" and member in ADMIN)
         if not self.ready or (self.libdbus and not known):
@@ -95,7 +100,7 @@ class Wire:
             self.most_open = max(self.most_open, self.open)
             self.accept(message, interface, member)
 
-    def refuse_unready(self, message, interface, member):
+    def refuse_unready(self, message: Any, interface: Any, member: Any) -> None:
         if self.libdbus:
             signature = message.get_signature()
             self.error(
@@ -104,7 +109,7 @@ class Wire:
         else:
             self.error(message, "UnknownObject", f"Unknown object '{MAIN_OBJ}'.")
 
-    def accept(self, message, interface, member):
+    def accept(self, message: Any, interface: Any, member: Any) -> None:
         if "(" in message.get_signature():
             while True:  # a struct makes it spin for ever: nobody gets an answer any more
                 time.sleep(3600)
@@ -115,20 +120,20 @@ class Wire:
         if not self.busy:
             self.work()
 
-    def admin(self, message, member):
+    def admin(self, message: Any, member: Any) -> None:
         arguments = message.get_args_list()
         if member in {"Ping", "Shutdown"}:
             self.reply(message, "", ())
             if member == "Shutdown":
                 later(47, lambda: os._exit(0))
         else:
-            fits = {"SetLogLevel": ["i"], "SetLogMethod": ["uh", "ui", "us"], "SetAIDbusAddress": ["bs"]}
+            fits = {"SetLogLevel": ["i"], "SetLogMethod": ["uh", "ui", "us"]}
             good = message.get_signature() in fits[member] and not (member == "SetLogMethod" and arguments[0] > 3)
             self.reply(message, "b", (good,))
 
     # The one work queue.
 
-    def work(self):
+    def work(self) -> None:
         if not self.queue or self.busy:
             return
         self.busy = True
@@ -141,13 +146,13 @@ class Wire:
         else:
             known_types = (dbus.Double, dbus.Signature)
             arguments = [plain(a) for a in message.get_args_list() if not isinstance(a, known_types) and not getattr(a, "variant_level", 0)]
-            todo = getattr(self.model, member)(*(arguments if fitting is not None else ()))
+            todo = getattr(self.model, self.aliases.get(member, member))(*(arguments if fitting is not None else ()))
         if todo.milliseconds:
             later(todo.milliseconds, lambda: self.finish(message, member, todo))
         else:
             self.finish(message, member, todo)
 
-    def finish(self, message, member, todo):
+    def finish(self, message: Any, member: Any, todo: Any) -> None:
         try:
             body = todo.finish()
         except Crash:
@@ -159,12 +164,15 @@ class Wire:
         self.reply(message, signature, body)
         if body not in ((-1,), (False,)):
             todo.after()
+        later(todo.hold, self.next)
+
+    def next(self) -> None:
         self.busy = False
-        GLib.idle_add(lambda: self.work() and False)
+        self.work()
 
     # Answers.
 
-    def reply(self, message, signature, body):
+    def reply(self, message: Any, signature: Any, body: Any) -> None:
         self.open -= 1
         if self.mute or message.get_no_reply():
             return
@@ -173,15 +181,22 @@ class Wire:
             answer.append(*body, signature=signature)
         self.connection.send_message(answer)
 
-    def error(self, message, name, text):
+    def error(self, message: Any, name: Any, text: Any) -> None:
         self.connection.send_message(dbus.lowlevel.ErrorMessage(message, ERROR + name, text))
 
 
-def later(milliseconds, action):
-    GLib.timeout_add(max(1, round(milliseconds)), lambda: action() and False)
+def later(milliseconds: float, action: Callable[[], None]) -> None:
+    def due() -> bool:
+        action()
+        return False  # once
+
+    if milliseconds:
+        GLib.timeout_add(max(1, round(milliseconds)), due)
+    else:
+        GLib.idle_add(due)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     if isinstance(value, dbus.Boolean):
         return bool(value)
     if isinstance(value, int):
@@ -191,7 +206,7 @@ def plain(value):
     return list(value)
 
 
-def load(mock, parameters):
+def load(mock: Any, parameters: Any) -> None:
     mock.wire = Wire(mock.connection, json.loads(json.dumps(parameters)))
 
 
@@ -199,43 +214,43 @@ def load(mock, parameters):
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
-def Exits(self, container_id, status):
+def Exits(self: Any, container_id: str, status: int) -> None:
     """The container's process ends with that wait status."""
     self.wire.model.reap(self.wire.model.containers[container_id], status)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
-def Vanishes(self, container_id):
+def Vanishes(self: Any, container_id: str) -> None:
     """The container is gone, and no signal says so (facts: invalidContainerCleanupTask)."""
     del self.wire.model.containers[container_id]
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
-def StateBecomes(self, container_id, state):
+def StateBecomes(self: Any, container_id: str, state: int) -> None:
     """Somebody else paused, resumed, hibernated it."""
     self.wire.model.containers[container_id].state = int(state)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="sss", out_signature="")
-def AnswersInstead(self, member, signature, body):
+def AnswersInstead(self: Any, member: str, signature: str, body: str) -> None:
     """The next reply to `member` is this one: its signature, and its body as a JSON array."""
     self.wire.instead[str(member)] = (str(signature), tuple(json.loads(body)))
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
-def Mute(self, mute):
+def Mute(self: Any, mute: bool) -> None:
     """Answer nothing any more."""
     self.wire.mute = bool(mute)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
-def Leak(self, slots):
+def Leak(self: Any, slots: int) -> None:
     """So many reply slots are lost to somebody's unknown calls."""
     self.wire.leaked = int(slots)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
-def Report(self):
+def Report(self: Any) -> str:
     """What it has been through, as JSON."""
     w = self.wire
     return json.dumps({"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown})

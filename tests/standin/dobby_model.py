@@ -30,11 +30,15 @@ ID_RULE = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 @dataclass
 class Work:
-    """Hold the queue for `milliseconds`, then `finish` gives the reply's body; `after` runs once that is sent."""
+    """Hold the queue for `milliseconds`, then `finish` gives the reply's body; `after` runs once that is sent.
+
+    `hold`: milliseconds more that the queue is held after the reply.
+    """
 
     finish: Callable[[], tuple[Any, ...]]
     milliseconds: float = 0
     after: Callable[[], None] = lambda: None
+    hold: float = 0
 
 
 @dataclass
@@ -103,6 +107,8 @@ class DobbyModel:
 
     def StartFromBundle(self, container_id: str, path: str, *rest: Any) -> Work:
         command = rest[1] if len(rest) > 1 else ""
+        if container_id.startswith("-"):
+            return Work(lambda: (-1,), self.durations["failing"])  # crun takes it for an option
         try:
             config = json.loads(Path(path, "config.json").read_text())
             assert isinstance(config, dict)
@@ -155,19 +161,23 @@ class DobbyModel:
         container = self.by_descriptor(descriptor)
         if container is None or (container.state == PAUSED and not force):
             return Work(lambda: (False,))
+        if container.dying:
+            return Work(lambda: (False,), self.durations["Reap"] + 2)  # it waits for the reaping, then finds nothing
         term = container.hints.get("term", "")
         ignored = not force and term == "ignored"
         kind = "StopForced" if force else "TermIgnored" if ignored or term == "frozen" else "Stop"
         status = SIGKILL if force or ignored else SIGTERM
 
         def finish() -> tuple[Any, ...]:
-            return (descriptor in {c.descriptor for c in self.containers.values()},)
+            return (self.containers.get(container.id) is container,)
 
         def after() -> None:
             if term != "frozen":
+                container.dying = True
                 self.later(self.durations["Reap"], lambda: self.reap(container, status, asked=True))
 
-        return Work(finish, self.durations[kind], after)
+        # A graceful stop keeps the lock until the container is reaped: GetState then finds 0, after a forced one 2.
+        return Work(finish, self.durations[kind], after, hold=0 if force or term == "frozen" else self.durations["Reap"] + 1)
 
     def reap(self, container: Container, status: int, *, asked: bool = False) -> None:
         """The process has ended: the entry goes first, then the two signals; or Dobby restarts it (facts 3)."""

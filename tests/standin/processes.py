@@ -37,13 +37,17 @@ class Process:
     """A child of ours; ended, and waited for, when its `with` block is left."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], **options: Any) -> None:
-        self.child = subprocess.Popen(arguments, env=os.environ | environment, **options)
+        # A session of its own: a Ctrl-C in the terminal reaches us alone, who end the children in their turn.
+        self.child = subprocess.Popen(arguments, env=os.environ | environment, start_new_session=True, **options)
 
     def __enter__(self) -> "Process":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        for pipe in (self.child.stdout, self.child.stderr):
+            if pipe is not None:
+                pipe.close()
 
     def end(self, seconds: float = 10) -> int:
         """SIGTERM, and SIGKILL where that does not help; the exit code."""
@@ -73,11 +77,11 @@ def private_bus(kind: str = "session") -> Iterator[str]:
             yield first_line(bus.child, 10)
 
 
-def standin_dobby(address: str, **parameters: Any) -> Process:
-    """The stand-in Dobby on that bus. Its name is owned a moment later; `tests/standin/dobby.py` lists the parameters."""
+def standin_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Process:
+    """The stand-in Dobby on that bus, in `directory`. It takes its name a moment later; dobby.py lists the parameters."""
     arguments = [sys.executable, "-m", "dbusmock", "--session", "--template", str(STANDIN), "--parameters", json.dumps(parameters)]
-    environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": str(STANDIN.parent)}
-    return Process(arguments, environment, stdout=subprocess.DEVNULL)
+    environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": str(ROOT)}
+    return Process(arguments, environment, stdout=subprocess.DEVNULL, cwd=directory)
 
 
 def ocibridge(address: str, *options: str, environment: dict[str, str] | None = None, **popen: Any) -> Process:

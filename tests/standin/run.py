@@ -1,10 +1,12 @@
 """`make run`: a private bus, the stand-in Dobby and ocibridge, until Ctrl-C."""
 
+import os
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 
-from processes import ROOT, ocibridge, private_bus, standin_dobby
+from tests.standin.processes import ROOT, ocibridge, private_bus, standin_dobby
 
 TEXT = """
 ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell, paste:
@@ -25,22 +27,18 @@ Ctrl-C ends it all.
 
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory, private_bus() as address:
-        # Sessions of their own: Ctrl-C reaches us alone, and each is ended in its turn.
-        with standin_dobby(address), ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge:
-            ready = ["busctl", f"--address={address}", "--timeout=10", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus"]
-            subprocess.run(
-                ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"],
-                env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"},
-                check=True,
-            )
-            del ready
-            print(TEXT.format(root=ROOT, address=address), flush=True)
-            bridge.child.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
+        private_bus() as address,
+        standin_dobby(address),
+        ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge,
+    ):
+        wait = ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"]
+        subprocess.run(wait, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True)
+        print(TEXT.format(root=ROOT, address=address), flush=True)
+        bridge.child.wait()
 
 
 if __name__ == "__main__":
-    try:
+    with suppress(KeyboardInterrupt):
         main()
-    except KeyboardInterrupt:
-        pass

@@ -1,0 +1,74 @@
+"""A private bus for each test, and what runs on it: the stand-in Dobby as a process, ocibridge in the test's own loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocibridge import journal
+from ocibridge.bus import Bus
+from ocibridge.config import Config, LogLevel
+from ocibridge.daemon import Daemon
+from tests.standin.client import BOUND, Client
+from tests.standin.processes import Process, private_bus, standin_dobby
+
+StartDobby = Callable[..., Process]
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with private_bus("system") as address:
+        yield address
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[Client]:
+    """Somebody on the bus."""
+    bus = await Bus.open(address)
+    yield Client(bus)
+    bus.close()
+
+
+@pytest.fixture
+def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
+    """Starts stand-in Dobbies, and ends those that still run."""
+    with ExitStack() as stack:
+
+        def start(**parameters: Any) -> Process:
+            return stack.enter_context(standin_dobby(address, tmp_path, **parameters))
+
+        yield start
+
+
+@pytest.fixture
+async def start_bridge(address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
+    """Starts ocibridge; a coroutine function that takes the keys of the configuration, and returns when the name is owned."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    journal.set_up(LogLevel.DEBUG)
+    running: list[tuple[Daemon, asyncio.Task[int]]] = []
+
+    async def start(**keys: Any) -> Daemon:
+        bus = await Bus.open(address)
+        daemon = Daemon(bus, await bus.driver("GetId"), msgspec.structs.replace(Config(), **keys))
+        running.append((daemon, asyncio.create_task(daemon.run())))
+        await client.until_owned("org.rdk.OCIContainer")
+        return daemon
+
+    yield start
+    for daemon, task in running:
+        daemon.stop()
+        assert await asyncio.wait_for(task, BOUND) == 0
+
+
+@pytest.fixture
+async def oci(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]) -> Client:
+    """A caller of an ocibridge that is ready, its ears open to both."""
+    start_dobby()
+    await start_bridge()
+    await client.listen()
+    await client.until_property("DobbyAvailable", wanted=True)
+    return client
