@@ -63,6 +63,7 @@ class Starts:
 
     @contextmanager
     def _claim(self, container_id: str) -> Iterator[None]:
+        self._dobby.require()
         if self.is_starting(container_id):
             raise ContainerExists(f"container {shown(container_id)} is being started already (Starting, no descriptor yet)")
         self._preparing.add(container_id)

@@ -82,8 +82,8 @@ class Client:
             self._refuse(call, self._gone())
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
-        elif len(line) >= self.limits.queued:
-            self._refuse(call, LimitsExceeded(f"{len(line)} calls wait for Dobby already; {self.busy_with()}; try again later"))
+        elif line.queued >= self.limits.queued:
+            self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
         else:
             if timeout is not None:
                 call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)

@@ -49,7 +49,9 @@ class Line:
         self._waiting: deque[Call[Any]] = deque()
         self._held: dict[str, deque[Call[Any]]] = {}  # by member, while its first call is on its way
 
-    def __len__(self) -> int:
+    @property
+    def queued(self) -> int:
+        """How many calls have not gone out yet."""
         return len(self._waiting) + sum(map(len, self._held.values()))
 
     def __iter__(self) -> Iterator[Call[Any]]:

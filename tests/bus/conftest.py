@@ -65,9 +65,15 @@ async def start_bridge(address: str, client: Client, tmp_path: Path, monkeypatch
 
 
 @pytest.fixture
-async def oci(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]) -> Client:
+def dobby_process(start_dobby: StartDobby) -> Process:
+    """The stand-in Dobby with its defaults."""
+    return start_dobby()
+
+
+@pytest.fixture
+async def oci(client: Client, dobby_process: Process, start_bridge: Callable[..., Any]) -> Client:
     """A caller of an ocibridge that is ready, its ears open to both."""
-    start_dobby()
+    assert dobby_process.child.poll() is None
     await start_bridge()
     await client.listen()
     await client.until_property("DobbyAvailable", wanted=True)

@@ -107,6 +107,12 @@ class Client:
         report: dict[str, Any] = json.loads((await self.fate("Report"))[0])
         return report
 
+    async def until_dobby_has(self, member: str, count: int = 1) -> None:
+        """Until the stand-in has received so many calls of that method."""
+        async with asyncio.timeout(BOUND):
+            while (await self.report())["calls"].get(member, 0) < count:
+                pass
+
     async def until_owned(self, name: str = DOBBY_SERVICE, *, owned: bool = True) -> None:
         """Until somebody (or nobody) owns the name."""
         seen = asyncio.Event()

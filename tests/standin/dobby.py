@@ -237,6 +237,26 @@ def AnswersInstead(self: Any, member: str, signature: str, body: str) -> None:
     self.wire.instead[str(member)] = (str(signature), tuple(json.loads(body)))
 
 
+@dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
+def BecomesReady(self: Any) -> None:
+    """It has started at last."""
+    self.wire.say_ready()
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
+def Dies(_self: Any) -> None:
+    """SIGKILL, a moment after this has been answered."""
+    later(1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="sss", out_signature="")
+def Says(self: Any, member: str, signature: str, body: str) -> None:
+    """It sends that ctrl1 signal: its signature, and its body as a JSON array."""
+    message = dbus.lowlevel.SignalMessage(MAIN_OBJ, MAIN_IFACE, member)
+    message.append(*json.loads(body), signature=signature)
+    self.wire.connection.send_message(message)
+
+
 @dbus.service.method(MOCK_IFACE, in_signature="b", out_signature="")
 def Mute(self: Any, mute: bool) -> None:
     """Answer nothing any more."""

@@ -1,0 +1,283 @@
+"""Dobby absent, starting, killed, replaced, deaf, mute: what callers are told, and that nobody has to restart us."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge.config import Duration, Timeouts, UnknownOrigin
+from ocibridge.dobby import health, watch
+from ocibridge.names import DRIVER, DRIVER_PATH
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+from tests.standin.processes import Process
+
+StartBridge = Callable[..., Any]
+EVERY_CALL: list[tuple[Any, ...]] = [
+    ("listContainers", ""),
+    ("getContainerState", "s", "app"),
+    ("getContainerInfo", "s", "app"),
+    ("startContainer", "ssssas", "app", "/no/such", "", "", []),
+    ("startContainerFromDobbySpec", "sss", "app", "{}", ""),
+    ("stopContainer", "sb", "app", False),
+    ("pauseContainer", "s", "app"),
+    ("resumeContainer", "s", "app"),
+    ("execCommand", "sss", "app", "", "true"),
+    ("executeCommand", "sss", "app", "", "true"),
+]
+
+
+STARTED, STOPPED = ("onContainerStarted", 734, "app"), ("onContainerStopped", 734, "app")
+
+
+async def every_call_is_unavailable(client: Client) -> None:
+    refusals = await asyncio.gather(*(client.refused(*call) for call in EVERY_CALL))
+    assert {name for name, _ in refusals} == {"DobbyUnavailable"}, refusals
+
+
+async def test_absent_then_there_then_gone(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> None:
+    await start_bridge()
+    assert await client.property("DobbyStatus") == "absent"
+    assert await client.property("DobbyAvailable") is False
+    await every_call_is_unavailable(client)
+
+    await client.listen()
+    dobby = start_dobby()
+    await client.until_property("DobbyAvailable", wanted=True)
+    assert await client.property("DobbyStatus") == "ready"
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+
+    dobby.kill()
+    await client.until_property("DobbyStatus", wanted="absent")
+    await every_call_is_unavailable(client)
+    assert await client.property("ContainerCount") == 0
+    # Gone first, then the ends.
+    assert client.heard("onContainerStarted", "onContainerStopped") == [
+        ("onContainerStarted", 734, "app"),
+        ("onContainerStopped", 734, "app"),
+    ]
+    changes = [sorted(body[1]) for member, body in client.signals if member == "PropertiesChanged"]
+    assert changes[-2:] == [["DobbyAvailable", "DobbyStatus"], ["ContainerCount"]]
+
+    start_dobby()
+    await client.until_property("DobbyAvailable", wanted=True)
+    assert await client.oci("listContainers") == []
+
+
+async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, "slow-start", start="60000")
+    start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", str(bundle), "", "", []))
+    await oci.until_dobby_has("StartFromBundle")
+    assert await oci.oci("getContainerState", "s", "slow") == ("slow", "Starting")
+    await oci.fate("Dies")
+    assert (await start)[0] == "DobbyUnavailable"
+    assert (await oci.refused("getContainerState", "s", "slow"))[0] == "DobbyUnavailable"
+
+    start_dobby()
+    await oci.until_property("DobbyAvailable", wanted=True)
+    assert (await oci.refused("getContainerState", "s", "slow"))[0] == "NoSuchContainer"
+
+
+async def test_a_stop_that_loses_dobby_is_no_success(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "frozen", term="frozen"))
+    stop = asyncio.create_task(oci.refused("stopContainer", "sb", "app", False))
+    await oci.until_dobby_has("Stop")
+    await oci.fate("Dies")
+    assert (await stop)[0] == "DobbyUnavailable"
+
+
+async def test_a_name_without_ready_is_starting(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+    start_dobby(ready_ms=None)
+    await client.until_owned()
+    await start_bridge(timeouts=Timeouts(call=Duration(0.3)))
+    assert await client.property("DobbyStatus") == "starting"
+    await every_call_is_unavailable(client)
+
+    await client.fate("BecomesReady")
+    await client.until_property("DobbyStatus", wanted="ready")
+    assert (await client.report())["leaked"] == 0
+
+
+async def test_the_libdbus_build(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> None:
+    start_dobby(libdbus=True, ready_ms=300, legacy=False)
+    await client.until_owned()
+    await start_bridge()
+    await client.until_property("DobbyStatus", wanted="ready")
+
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    assert (await client.refused("startContainerFromDobbySpec", "sss", "x", "{}", ""))[0] == "NotSupported"
+
+
+async def test_containers_that_were_there_before_us(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    await client.listen()
+    start_dobby()
+    await client.until_signal("Ready")
+    for container_id in ("b", "a"):
+        await client.dobby("StartFromBundle", "ssah", container_id, str(make_bundle(tmp_path, container_id)), [])
+    await client.dobby("Pause", "i", 879)
+    await start_bridge()
+
+    # The name is ours only once the first picture is in.
+    assert await client.property("ContainerCount") == 2
+    assert client.heard("onContainerStarted") == [("onContainerStarted", 879, "a"), ("onContainerStarted", 734, "b")]
+    assert await client.oci("getContainerState", "s", "a") == ("a", "Paused")
+
+
+async def test_what_is_known_of_a_bundle_survives_our_restart(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    dobby = start_dobby()
+    first = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("plain", make_bundle(tmp_path, "plain-oci", plugins=False))
+    first.stop()
+    await client.until_owned("org.rdk.OCIContainer", owned=False)
+    await start_bridge()
+
+    assert (await client.refused("getContainerInfo", "s", "plain"))[0] == "NotSupported"
+    assert dobby.child.poll() is None
+
+
+async def test_another_dobbys_containers_are_not_taken_for_those_we_knew(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    await start_bridge()
+    first = start_dobby()
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "plain-oci", plugins=False))
+    first.kill()
+    await client.until_property("DobbyAvailable", wanted=False)
+    start_dobby()
+    await client.until_property("DobbyAvailable", wanted=True)
+    # The same id and the same descriptor, another container.
+    assert await client.start("app", make_bundle(tmp_path, "sleep")) == 734
+    assert (await client.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
+
+
+@pytest.mark.parametrize("policy", ["allow", "refuse"])
+async def test_a_container_of_unknown_origin(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, policy: str
+) -> None:
+    start_dobby()
+    await start_bridge(unknown_origin=UnknownOrigin(policy))
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.listen()
+    await client.dobby("StartFromBundle", "ssah", "foreign", str(make_bundle(tmp_path, "sleep")), [])
+    await client.until_signal("onContainerStarted")
+
+    if policy == "allow":
+        assert (await client.oci("getContainerInfo", "s", "foreign"))["state"] == ("s", "Running")
+    else:
+        assert (await client.refused("getContainerInfo", "s", "foreign"))[0] == "NotSupported"
+
+
+async def test_deaf_and_well_again(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "DEAF_RETRY", 0.2)
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("Leak", "i", 49)
+    name, said = await oci.refused("pauseContainer", "s", "app")
+    assert (name, "restart" in said) == ("DobbyUnavailable", True)
+    assert await oci.property("DobbyStatus") == "deaf"
+    assert await oci.property("DobbyAvailable") is False
+    # They run, and their signals still come.
+    assert await oci.property("ContainerCount") == 1
+    await every_call_is_unavailable(oci)
+
+    await oci.fate("Leak", "i", 0)
+    await oci.until_property("DobbyStatus", wanted="ready")
+    assert await oci.oci("listContainers") == [(734, "app")]
+    assert oci.heard("onContainerStarted") == [("onContainerStarted", 734, "app")]
+
+
+async def test_stalled_and_well_again(oci: Client, dobby_process: Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(health, "ASK_AFTER", 0.1)
+    monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    with dobby_process.frozen():
+        info = asyncio.create_task(oci.refused("getContainerInfo", "s", "app"))
+        await oci.until_property("DobbyStatus", wanted="stalled")
+        name, said = await oci.refused("listContainers", "")
+        assert (name, "since" in said) == ("DobbyUnavailable", True)
+        info.cancel()
+    await oci.until_property("DobbyStatus", wanted="ready")
+    assert await oci.oci("listContainers") == [(734, "app")]
+    assert (await oci.report())["calls"]["Ping"] >= 1
+
+
+async def test_a_slow_start_is_no_stall(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "ASK_AFTER", 0.1)
+    monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
+    await oci.start("slow", make_bundle(tmp_path, "slow-start", start="2000"))
+
+    assert (await oci.report())["calls"]["Ping"] >= 2
+    statuses = [body[1]["DobbyStatus"] for member, body in oci.signals if member == "PropertiesChanged" and "DobbyStatus" in body[1]]
+    assert ("s", "stalled") not in statuses
+
+
+async def test_a_dobby_that_lacks_a_method_is_asked_once_in_its_life(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
+    start_dobby(legacy=False)
+    await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    calls = [client.refused("startContainerFromDobbySpec", "sss", f"x{n}", "{}", "") for n in range(100)]
+    assert {name for name, _ in await asyncio.gather(*calls)} == {"NotSupported"}
+
+    report = await client.report()
+    assert (report["leaked"], report["unknown"]) == (1, ["org.rdk.dobby.ctrl1.StartFromSpec"])
+    assert await client.oci("listContainers") == []
+
+
+async def test_a_container_that_vanishes_without_a_signal(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("Vanishes", "s", "app")
+
+    assert await oci.oci("listContainers") == []
+    await oci.until_signal("onContainerStopped", 734, "app")
+    assert (await oci.refused("getContainerState", "s", "app"))[0] == "NoSuchContainer"
+    assert len(oci.heard("onContainerStopped")) == 1
+
+
+async def test_a_restart_on_crash_is_no_end(oci: Client) -> None:
+    spec = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
+    await oci.oci("startContainerFromDobbySpec", "sss", "app", spec, "")
+    await oci.fate("Exits", "si", "app", 1280)
+    await oci.until_signal("Stopped", 734)
+    assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+    assert await oci.property("ContainerCount") == 1
+
+    await oci.fate("Exits", "si", "app", 0)
+    await oci.until_signal("onContainerStopped", 734, "app")
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [STARTED, STOPPED]
+
+
+async def test_an_end_that_we_did_not_ask_for(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("Exits", "si", "app", 139)
+    await oci.until_signal("onContainerStopped", 734, "app")
+    assert await oci.property("ContainerCount") == 0
+
+
+async def test_a_forged_signal_changes_nothing(oci: Client, address: str, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    owner = (await oci.call(DRIVER, DRIVER_PATH, DRIVER, "GetNameOwner", "s", "org.rdk.OCIContainer"))[0]
+    for member, *body in [("Stopped", "is", "734", "app"), ("Started", "is", "91", "ghost")]:
+        for destination in ([], [f"--destination={owner}"]):  # broadcast, and straight to us past the match
+            emit = ["busctl", f"--address={address}", "emit", *destination, "/org/rdk/dobby", "org.rdk.dobby.ctrl1", member, *body]
+            await (await asyncio.create_subprocess_exec(*emit)).wait()
+
+    assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+    assert (await oci.refused("getContainerState", "s", "ghost"))[0] == "NoSuchContainer"
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [("onContainerStarted", 734, "app")]
+    assert await oci.property("ContainerCount") == 1
+
+
+async def test_a_signal_of_the_wrong_signature_changes_nothing(oci: Client) -> None:
+    await oci.fate("Says", "sss", "Started", "s", '["app"]')
+    await oci.fate("Says", "sss", "Stopped", "ss", '["734", "app"]')
+    assert await oci.oci("listContainers") == []

@@ -1,0 +1,112 @@
+"""Many callers, slow Dobbies: nobody waits for others longer than Dobby makes unavoidable, and Dobby is never overrun."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ocibridge.bus import Bus, ErrorReply
+from ocibridge.config import Duration, Limits, Timeouts
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+IN_FLIGHT = 32
+REPLY_SLOTS = 49
+
+
+async def dobby_is_unharmed(client: Client, leaked: int = 0) -> None:
+    """Its slots are all there, it was never overrun, and nothing that it lacks was asked."""
+    report = await client.report()
+    assert (report["leaked"], report["open"], report["unknown"][leaked:]) == (leaked, 0, [])
+    assert report["most_open"] <= IN_FLIGHT
+    replies = [client.dobby("List") for _ in range(REPLY_SLOTS - leaked)]
+    await asyncio.gather(*replies)
+
+
+async def test_two_hundred_callers_at_once(oci: Client, address: str, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    buses = [await Bus.open(address) for _ in range(200)]
+    callers = [Client(bus) for bus in buses]
+
+    async def use(caller: Client) -> Counter[str]:
+        said: Counter[str] = Counter()
+        said[str(await caller.oci("getContainerState", "s", "app"))] += 1
+        said[str((await caller.oci("getContainerInfo", "s", "app"))["id"])] += 1
+        said[str(await caller.oci("listContainers"))] += 1
+        said[str(await caller.oci("execCommand", "sss", "734", "", "true"))] += 1
+        return said
+
+    said = sum(await asyncio.gather(*map(use, callers)), Counter[str]())
+    assert said == {"('app', 'Running')": 200, "('s', 'app')": 200, "[(734, 'app')]": 200, "None": 200}
+    for bus in buses:
+        bus.close()
+    await dobby_is_unharmed(oci)
+
+
+async def test_ten_thousand_calls_in_a_row(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+
+    async def many() -> None:
+        for _ in range(1250):
+            assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+            assert (await oci.oci("getContainerInfo", "s", "734"))["id"] == ("s", "app")
+
+    await asyncio.gather(*(many() for _ in range(4)))
+    await dobby_is_unharmed(oci)
+
+
+async def test_reads_are_answered_while_a_start_takes_long(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    start = asyncio.create_task(oci.start("slow", make_bundle(tmp_path, "slow-start", start="3000")))
+    await oci.until_dobby_has("StartFromBundle", 2)
+
+    assert await oci.oci("listContainers") == [(734, "app")]
+    assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+    assert await oci.oci("getContainerState", "s", "slow") == ("slow", "Starting")
+    name, said = await oci.refused("getContainerState", "s", "nosuch")
+    assert (name, 'StartFromBundle of "slow"' in said) == ("Timeout", True), said
+    assert not start.done()
+    await start
+
+
+async def test_a_timeout_says_what_dobby_is_busy_with(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_dobby()
+    await start_bridge(timeouts=Timeouts(start=Duration(0.3), call=Duration(0.3)))
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.listen()
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    slow = str(make_bundle(tmp_path, "slow-start", start="1000"))
+
+    start = asyncio.create_task(client.refused("startContainer", "ssssas", "slow", slow, "", "", []))
+    await client.until_dobby_has("StartFromBundle", 2)
+    info = asyncio.create_task(client.refused("getContainerInfo", "s", "app"))
+    assert (await start)[0] == "Timeout"
+    name, said = await info
+    assert (name, 'GetInfo of "app"' in said, 'StartFromBundle of "slow"' in said) == ("Timeout", True, True), said
+    # It happens all the same: the late reply feeds the mirror, and nobody may start a second one meanwhile.
+    assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[0] == "ContainerExists"
+    await client.until_signal("onContainerStarted", 879, "slow")
+    assert await client.oci("getContainerInfo", "s", "slow")
+
+
+async def test_a_line_that_is_full(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path) -> None:
+    start_dobby()
+    await start_bridge(limits=Limits(in_flight=2, queued=3))
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    await client.oci("execCommand", "sss", "app", "", "true")
+
+    async def try_it() -> str:
+        try:
+            await client.oci("execCommand", "sss", "app", "", "true")
+        except ErrorReply as error:
+            return error.name.rpartition(".")[2]
+        return "done"
+
+    said = Counter(await asyncio.gather(*(try_it() for _ in range(20))))
+    assert said == {"done": 4, "LimitsExceeded": 16}
+    assert (await client.report())["most_open"] <= 2
