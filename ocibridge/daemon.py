@@ -54,27 +54,34 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        try:
+            await self._begin()
+            if not self._stop.is_set():
+                await self._bus.own(self._config.callsign)
+                log.info(f"serving as {self._config.callsign}; Dobby is {self._mirror.status}")
+                await self._stop.wait()
+                await self._wind_up()
+        finally:
+            self._watch.end()
+            self._bus.close()
+        return self._exit_code
+
+    async def _begin(self) -> None:
+        """Be complete before anybody can find us: callers shall not meet an empty mirror.
+
+        The first picture is in, or Dobby is absent, or has not given one within `timeouts.call`.
+        """
         await self._bus.watch_disconnect(self._bus_lost)
         self._api.serve()
         await self._watch.begin()
-        await self._first_picture()
-        if not self._stop.is_set():
-            await self._bus.own(self._config.callsign)
-            log.info(f"serving as {self._config.callsign}; Dobby is {self._mirror.status}")
-            await self._stop.wait()
-        await self._wind_up()
-        return self._exit_code
-
-    def stop(self) -> None:
-        """Wind up, and let `run` return."""
-        self._stop.set()
-
-    async def _first_picture(self) -> None:
-        """Callers shall not find an empty mirror: the name is taken when it is filled, or known to have to wait."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self._watch.settled, self._stop)]
         await asyncio.wait(waits, timeout=self._config.timeouts.call, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+
+    def stop(self) -> None:
+        """Wind up, and let `run` return."""
+        self._stop.set()
 
     async def _wind_up(self) -> None:
         """The name goes first, so that no new call comes; those under way may end."""
@@ -82,8 +89,6 @@ class Daemon:
         with suppress(ErrorReply):
             await self._bus.release(self._config.callsign)
         await self._boundary.drain(DRAIN_SECONDS)
-        self._watch.end()
-        self._bus.close()
 
     def _bus_lost(self) -> None:
         log.error("the bus has closed the connection")

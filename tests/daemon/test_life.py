@@ -1,0 +1,109 @@
+"""The program's own life: begin and end, signals, the name, the bus."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.conftest import StartBridge
+from tests.standin.bundles import make_bundle
+from tests.standin.processes import ocibridge, private_bus, standin_dobby
+
+BOUND = 15
+
+
+def wait_for_name(address: str, name: str = "org.rdk.OCIContainer") -> None:
+    subprocess.run(
+        ["gdbus", "wait", "--session", f"--timeout={BOUND}", name], env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True
+    )
+
+
+def busctl(address: str, *arguments: str, timeout: float = BOUND) -> subprocess.CompletedProcess[str]:
+    manager = ["org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1"]
+    command = ["busctl", f"--address={address}", "call", *manager, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_zero(address: str, start: StartBridge, tmp_path: Path, number: int) -> None:
+    bridge = start()
+    wait_for_name(address)
+    bridge.child.send_signal(number)
+    assert bridge.child.wait(BOUND) == 0
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "ocibridge: info: stopping"
+
+
+def test_a_call_under_way_may_end(address: str, start: StartBridge, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, "slow-start", start="1000")
+    with standin_dobby(address):
+        wait_for_name(address, "org.rdk.dobby")
+        bridge = start()
+        wait_for_name(address)
+        command = ["busctl", f"--address={address}", "call", "org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1"]
+        call = subprocess.Popen([*command, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"], stdout=subprocess.PIPE, text=True)
+        while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
+            assert call.poll() is None
+        bridge.child.terminate()
+        assert call.communicate(timeout=BOUND)[0] == "i 734\n"
+        assert bridge.child.wait(BOUND) == 0
+
+
+def test_the_name_taken(address: str, start: StartBridge, tmp_path: Path) -> None:
+    start()
+    wait_for_name(address)
+    second = start()
+    assert second.child.wait(BOUND) == os.EX_UNAVAILABLE
+    assert "org.rdk.OCIContainer belongs to another process" in (tmp_path / "log").read_text()
+    assert "DobbyUnavailable" in gdbus_error(address)
+
+
+def gdbus_error(address: str) -> str:
+    command = ["gdbus", "call", "--session", "-d", "org.rdk.OCIContainer", "-o", "/org/rdk/OCIContainer", "-m"]
+    done = subprocess.run(
+        [*command, "org.rdk.OCIContainer1.listContainers"],
+        env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        check=False,
+    )
+    return done.stderr
+
+
+def test_the_bus_lost(tmp_path: Path) -> None:
+    with private_bus() as address:
+        bridge = ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)})
+        wait_for_name(address)
+    with bridge:
+        assert bridge.child.wait(BOUND) == os.EX_UNAVAILABLE
+
+
+def test_another_callsign_and_another_dobby(address: str, start: StartBridge, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("callsign: org.example.Containers\ndobby: {service: org.example.dobby, object: /org/example/dobby}\n")
+    start("--config", str(file))
+    wait_for_name(address, "org.example.Containers")
+
+
+def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Path) -> None:
+    with standin_dobby(address):
+        wait_for_name(address, "org.rdk.dobby")
+        start()
+        wait_for_name(address)
+        bundle = str(make_bundle(tmp_path, "sleep"))
+        busctl(address, "startContainer", "ssssas", "app", bundle, "", "", "0")
+        busctl(address, "stopContainer", "sb", "nosuch", "false")
+        busctl(address, "getContainerState", "s", "nosuch")
+        busctl(address, "stopContainer", "sb", "app", "false")
+    lines: list[Any] = (tmp_path / "log").read_text().splitlines()
+    told = [line for line in lines if '"app"' in line or '"nosuch"' in line]
+    assert [line.split(" by ")[0] for line in told] == [
+        'ocibridge: info: container "app" is there, descriptor 734',
+        'ocibridge: info: startContainer "app"',
+        'ocibridge: warning: stopContainer "nosuch"',
+        'ocibridge: info: container "app" has ended',
+        'ocibridge: info: stopContainer "app"',
+    ]
