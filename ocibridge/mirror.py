@@ -9,28 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from ocibridge import observations as obs
 from ocibridge.model import UNKNOWN_PLAN, Container, DobbyStatus, Plan, SubState
-from ocibridge.observations import (
-    ContainerEnded,
-    ContainerRestarted,
-    ContainerStarted,
-    DobbyAppeared,
-    DobbyLost,
-    EndBelieved,
-    EndCause,
-    EndDoubted,
-    Event,
-    Listed,
-    Observation,
-    PictureTaken,
-    StartAnswered,
-    Started,
-    StateSeen,
-    StateSignal,
-    StatusChanged,
-    StatusSeen,
-    Stopped,
-)
 
 # How many ids that came and went are remembered, so that an answer older than their end does not bring them back.
 REMEMBERED_TOUCHES: Final = 1024
@@ -41,7 +21,7 @@ DECIMAL: Final = re.compile("[1-9][0-9]{0,9}", re.ASCII)
 class Mirror:
     """The one copy of what Dobby has. `emit` is called with each event, in order, while `observe` runs."""
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    def __init__(self, emit: Callable[[obs.Event], None]) -> None:
         self._emit = emit
         self._life: str | None = None
         self._containers: dict[str, Container] = {}
@@ -49,18 +29,18 @@ class Mirror:
         self._plans: dict[str, Plan] = {}
         self._touched: dict[str, int] = {}
         self._recalled: dict[tuple[str, int], Plan] = {}
-        self._rules: dict[type[Observation], Callable[[Any], None]] = {
-            DobbyAppeared: self._dobby_appeared,
-            DobbyLost: self._dobby_lost,
-            StatusSeen: self._status_seen,
-            PictureTaken: self._picture_taken,
-            Started: self._started,
-            Stopped: self._stopped,
-            StateSignal: self._state_signalled,
-            Listed: self._listed,
-            StateSeen: self._state_seen,
-            StartAnswered: self._start_answered,
-            EndBelieved: self._end_believed,
+        self._rules: dict[type[obs.Observation], Callable[[Any], None]] = {
+            obs.DobbyAppeared: self._dobby_appeared,
+            obs.DobbyLost: self._dobby_lost,
+            obs.StatusSeen: self._status_seen,
+            obs.PictureTaken: self._picture_taken,
+            obs.Started: self._started,
+            obs.Stopped: self._stopped,
+            obs.StateSignal: self._state_signalled,
+            obs.Listed: self._listed,
+            obs.StateSeen: self._state_seen,
+            obs.StartAnswered: self._start_answered,
+            obs.EndBelieved: self._end_believed,
         }
         self.status = DobbyStatus.ABSENT
         self.position = 0
@@ -100,31 +80,31 @@ class Mirror:
 
     # What is seen.
 
-    def observe(self, seen: Observation) -> None:
+    def observe(self, seen: obs.Observation) -> None:
         """Take in one observation. What comes from an older life is dropped."""
-        if seen.life != self._life and not isinstance(seen, DobbyAppeared):
+        if seen.life != self._life and not isinstance(seen, obs.DobbyAppeared):
             return
         self.position += 1
         self._rules[type(seen)](seen)
 
-    def _dobby_appeared(self, seen: DobbyAppeared) -> None:
+    def _dobby_appeared(self, seen: obs.DobbyAppeared) -> None:
         if self._life is not None:
             self._forget_all()
         self._life = seen.life
         self._set_status(DobbyStatus.STARTING)
 
-    def _dobby_lost(self, _: DobbyLost) -> None:
+    def _dobby_lost(self, _: obs.DobbyLost) -> None:
         self._forget_all()
 
-    def _status_seen(self, seen: StatusSeen) -> None:
+    def _status_seen(self, seen: obs.StatusSeen) -> None:
         self._set_status(seen.status)
 
-    def _picture_taken(self, _: PictureTaken) -> None:
+    def _picture_taken(self, _: obs.PictureTaken) -> None:
         for container in sorted(self._containers.values(), key=lambda c: c.id):
             self._announce(container)
         self._set_status(DobbyStatus.READY)
 
-    def _started(self, seen: Started) -> None:
+    def _started(self, seen: obs.Started) -> None:
         known = self._containers.get(seen.id)
         if known is None or known.descriptor != seen.descriptor:
             self._add(seen.id, seen.descriptor, self._plans.get(seen.id, UNKNOWN_PLAN))
@@ -132,36 +112,36 @@ class Mirror:
             known.reported, known.missing = SubState.RUNNING, False
         self._touch(seen.id)
 
-    def _stopped(self, seen: Stopped) -> None:
+    def _stopped(self, seen: obs.Stopped) -> None:
         self._touch(seen.id)
         known = self._known(seen.id, seen.descriptor)
         if known is None:
             return
         if known.plan.origin == "bundle":
-            self._end(known, EndCause.STOPPED)
+            self._end(known, obs.EndCause.STOPPED)
         else:
             known.doubted_at = self.position
-            self._emit(EndDoubted(known.id, known.descriptor, unannounced=False))
+            self._emit(obs.EndDoubted(known.id, known.descriptor, unannounced=False))
 
-    def _state_signalled(self, seen: StateSignal) -> None:
+    def _state_signalled(self, seen: obs.StateSignal) -> None:
         known = self._known(seen.id, seen.descriptor)
         if known is not None:
             known.reported = seen.substate
             self._touch(seen.id)
 
-    def _listed(self, seen: Listed) -> None:
+    def _listed(self, seen: obs.Listed) -> None:
         present = {container_id: descriptor for descriptor, container_id in seen.entries if descriptor > 0}
         for container_id, descriptor in present.items():
             self._take_listed(container_id, descriptor, seen.asked)
         for absent in [c for c in self._containers.values() if c.id not in present]:
             self._take_unlisted(absent, seen.asked)
 
-    def _state_seen(self, seen: StateSeen) -> None:
+    def _state_seen(self, seen: obs.StateSeen) -> None:
         known = self._by_descriptor.get(seen.descriptor)
         if known is not None and self._settled(known.id, seen.asked) and seen.substate is not SubState.INVALID:
             known.reported = seen.substate
 
-    def _start_answered(self, seen: StartAnswered) -> None:
+    def _start_answered(self, seen: obs.StartAnswered) -> None:
         plan = self._plans.pop(seen.id, UNKNOWN_PLAN)
         known = self._containers.get(seen.id)
         if known is not None:
@@ -174,10 +154,10 @@ class Mirror:
             self._add(seen.id, seen.descriptor, plan)
             self._touch(seen.id)
 
-    def _end_believed(self, seen: EndBelieved) -> None:
+    def _end_believed(self, seen: obs.EndBelieved) -> None:
         known = self._known(seen.id, seen.descriptor)
         if known is not None and (known.missing or known.doubted_at is not None):
-            self._end(known, EndCause.STOPPED if known.doubted_at is not None else EndCause.LOST)
+            self._end(known, obs.EndCause.STOPPED if known.doubted_at is not None else obs.EndCause.LOST)
 
     # The steps that these are made of.
 
@@ -187,7 +167,7 @@ class Mirror:
             known.missing = False
             if known.doubted_at is not None and asked >= known.doubted_at:
                 known.doubted_at = None
-                self._emit(ContainerRestarted(container_id, descriptor))
+                self._emit(obs.ContainerRestarted(container_id, descriptor))
         elif self._settled(container_id, asked):
             self._add(container_id, descriptor, UNKNOWN_PLAN)
 
@@ -195,10 +175,10 @@ class Mirror:
         if not self._settled(container.id, asked):
             return
         if container.doubted_at is not None:
-            self._end(container, EndCause.STOPPED)
+            self._end(container, obs.EndCause.STOPPED)
         elif not container.missing:
             container.missing = True
-            self._emit(EndDoubted(container.id, container.descriptor, unannounced=True))
+            self._emit(obs.EndDoubted(container.id, container.descriptor, unannounced=True))
 
     def _known(self, container_id: str, descriptor: int) -> Container | None:
         known = self._containers.get(container_id)
@@ -216,7 +196,7 @@ class Mirror:
     def _add(self, container_id: str, descriptor: int, plan: Plan) -> None:
         for clash in (self._containers.get(container_id), self._by_descriptor.get(descriptor)):
             if clash is not None:
-                self._end(clash, EndCause.LOST)
+                self._end(clash, obs.EndCause.LOST)
         if plan is UNKNOWN_PLAN:
             plan = self._recalled.get((container_id, descriptor), plan)
         container = Container(container_id, descriptor, plan)
@@ -228,16 +208,16 @@ class Mirror:
         if not container.announced:
             container.announced = True
             self.count += 1
-            self._emit(ContainerStarted(container.id, container.descriptor))
+            self._emit(obs.ContainerStarted(container.id, container.descriptor))
 
-    def _end(self, container: Container, cause: EndCause) -> None:
+    def _end(self, container: Container, cause: obs.EndCause) -> None:
         if self._containers.get(container.id) is not container:
             return
         del self._containers[container.id]
         del self._by_descriptor[container.descriptor]
         if container.announced:
             self.count -= 1
-            self._emit(ContainerEnded(container.id, container.descriptor, cause))
+            self._emit(obs.ContainerEnded(container.id, container.descriptor, cause))
 
     def _forget_all(self) -> None:
         self._life = None
@@ -246,9 +226,9 @@ class Mirror:
         self._recalled = {}
         self._set_status(DobbyStatus.ABSENT)
         for container in sorted(self._containers.values(), key=lambda c: c.id):
-            self._end(container, EndCause.DOBBY_GONE)
+            self._end(container, obs.EndCause.DOBBY_GONE)
 
     def _set_status(self, status: DobbyStatus) -> None:
         if status is not self.status:
             self.status = status
-            self._emit(StatusChanged(status))
+            self._emit(obs.StatusChanged(status))

@@ -1,0 +1,128 @@
+"""The line in front of Dobby, and the silence behind it."""
+
+from typing import Any
+
+import pytest
+
+from ocibridge.bus import ErrorReply
+from ocibridge.dobby import protocol
+from ocibridge.dobby.health import Health
+from ocibridge.dobby.line import Call, Line
+from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, Refusal, refusal_of
+
+
+def call(method: Method[Any]) -> Call[Any]:
+    return Call(method, (), "", None, lambda _: None)  # type: ignore[arg-type] # nobody waits for it here
+
+
+def sent(line: Line) -> list[str]:
+    members = []
+    while (turn := line.next()) is not None:
+        members.append(turn.method.member)
+    return members
+
+
+def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
+    line = Line(":1.7")
+    for method in (START_FROM_SPEC, START_FROM_SPEC, LIST, START_FROM_SPEC):
+        line.join(call(method))
+    assert sent(line) == ["StartFromSpec", "List"]
+    assert line.queued == 2
+    refused = line.learn("StartFromSpec", known=False, lacking=True)
+    assert (len(refused), line.lacking, line.queued) == (2, {"StartFromSpec"}, 0)
+
+
+def test_after_the_first_answer_they_go_together() -> None:
+    line = Line(":1.7")
+    for _ in range(4):
+        line.join(call(PAUSE))
+    assert sent(line) == ["Pause"]
+    assert line.learn("Pause", known=True, lacking=False) == []
+    line.join(call(PAUSE))
+    assert sent(line) == ["Pause"] * 4
+
+
+def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
+    line = Line(":1.7")
+    for _ in range(3):
+        line.join(call(STOP))
+    assert sent(line) == ["Stop"]
+    line.learn("Stop", known=False, lacking=False)
+    assert (sent(line), line.queued) == (["Stop"], 1)
+
+
+def test_leaving_before_ones_turn() -> None:
+    line = Line(":1.7")
+    first, second, third = call(STOP), call(STOP), call(STOP)
+    for one in (first, second, third):
+        line.join(one)
+    line.leave(second)
+    line.leave(first)  # the others were held for this one
+    assert line.next() is third
+    assert line.queued == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "proven", "refusal"),
+    [
+        ("ServiceUnknown", "The name org.rdk.dobby was not provided by any .service files", True, Refusal.GONE),
+        ("NoReply", "Message recipient disconnected from message bus without replying", True, Refusal.GONE),
+        ("UnknownObject", "Unknown object '/org/rdk/dobby'.", True, Refusal.STARTING),
+        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", False, Refusal.DEAF),
+        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", True, Refusal.DEAF),
+        ("UnknownMethod", "No handler for method org.rdk.dobby.ctrl1.StartFromSpec", True, Refusal.LACKING),
+        ("UnknownMethod", 'Method "X" with signature "" on interface "y" doesn\'t exist\n', True, Refusal.LACKING),
+        ("UnknownMethod", 'Method "List" with signature "" on interface "y" doesn\'t exist\n', False, Refusal.STARTING),
+        ("AccessDenied", "no", True, Refusal.OTHER),
+    ],
+)
+def test_what_an_error_tells_of_dobby(name: str, text: str, proven: bool, refusal: Refusal) -> None:
+    assert refusal_of(ErrorReply(f"org.freedesktop.DBus.Error.{name}", text), proven) is refusal
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        (protocol.GET_INFO, (True,)),
+        (protocol.GET_INFO, ()),
+        (protocol.GET_STATE, (True,)),
+        (protocol.GET_STATE, ("2",)),
+        (protocol.STOP, (1,)),
+        (protocol.START_FROM_BUNDLE, (1, 2)),
+        (protocol.LIST, ([1], [])),
+        (protocol.LIST, ([1],)),
+        (protocol.LIST, (["a"], [1])),
+        (protocol.LIST, ([True], ["a"])),
+    ],
+)
+def test_replies_that_are_no_answers(method: Method[Any], body: tuple[Any, ...]) -> None:
+    with pytest.raises(NotAnAnswer):
+        method.decode(body)
+
+
+def test_silence_is_asked_about_and_then_called_a_stall() -> None:
+    now = [100.0]
+    health = Health(lambda: now[0])
+    asked = now[0]
+    now[0] += 0.9
+    assert not health.is_silent(asked)
+    now[0] += 0.2
+    assert health.is_silent(asked)
+    assert not health.is_stalled(asked, asked)
+    now[0] += 4
+    assert health.is_stalled(asked, asked)
+
+
+def test_a_long_start_is_a_stall_only_after_thirty_seconds() -> None:
+    now = [100.0]
+    health = Health(lambda: now[0])
+    started = now[0]
+    for _ in range(29):
+        now[0] += 1
+        health.answered(work=False)
+        assert not health.is_stalled(now[0], started)
+    now[0] += 1
+    health.answered(work=False)
+    assert health.is_stalled(now[0], started)
+    health.answered(work=True)
+    assert not health.is_stalled(now[0], now[0])

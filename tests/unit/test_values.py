@@ -1,0 +1,108 @@
+"""GetInfo's JSON as D-Bus values: nothing dropped, nothing that the bus cannot carry."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocibridge import info
+from ocibridge.api import values
+from ocibridge.errors import DobbyRefused
+from ocibridge.model import Container
+
+CONTAINER = Container("app", 91)
+
+
+@pytest.mark.parametrize(
+    ("json_value", "variant"),
+    [
+        (True, ("b", True)),
+        (0, ("t", 0)),
+        (2**64 - 1, ("t", 2**64 - 1)),
+        (9223372036854771712, ("t", 9223372036854771712)),
+        (-1, ("x", -1)),
+        (-(2**63), ("x", -(2**63))),
+        (2**64, ("d", float(2**64))),
+        (-(2**63) - 1, ("d", -float(2**63))),
+        (1.0, ("d", 1.0)),
+        ("a\0b\ud800c", ("s", "a\ufffdb\ufffdc")),
+        ("é", ("s", "é")),
+        ([], ("av", [])),
+        ([1, 2], ("at", [1, 2])),
+        ([1, -2], ("ax", [1, -2])),
+        ([2**64 - 1, -2], ("av", [("t", 2**64 - 1), ("x", -2)])),
+        ([1, 2.0], ("av", [("t", 1), ("d", 2.0)])),
+        ([True], ("av", [("b", True)])),
+        ([None], ("av", [("av", [])])),
+        ({"a": None, "b": {"c": []}}, ("a{sv}", {"b": ("a{sv}", {"c": ("av", [])})})),
+        ({"a\0": 1}, ("a{sv}", {"a\ufffd": ("t", 1)})),
+    ],
+)
+def test_each_kind(json_value: Any, variant: values.Variant) -> None:
+    assert values.variant(json_value) == variant
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_any_json_object_can_be_sent(value: dict[str, Any]) -> None:
+    def check(variant: values.Variant) -> None:
+        signature, content = variant
+        if signature == "s":
+            content.encode()
+            assert "\0" not in content
+        elif signature == "a{sv}":
+            for key, inner in content.items():
+                check(("s", key))
+                check(inner)
+        elif signature == "av":
+            for inner in content:
+                check(inner)
+        elif signature in {"t", "at", "x", "ax"}:
+            low, high = (0, 2**64) if "t" in signature else (-(2**63), 2**63)
+            assert all(low <= n < high for n in (content if isinstance(content, list) else [content]))
+
+    check(("a{sv}", values.dictionary(value)))
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("running", "Running"),
+        ("paused", "Paused"),
+        ("hibernated", "Paused"),
+        ("awakening", "Paused"),
+        ("stopping", "Running"),
+        ("unknown", "Invalid"),
+        ("x", "Invalid"),
+    ],
+)
+def test_the_state_is_in_the_documents_words(word: str, state: str) -> None:
+    assert info.parsed(json.dumps({"state": word}), CONTAINER)["state"] == state
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "1", "null", "NaN", '{"a": NaN}', '{"a": Infinity}', "{'a': 1}", "[" * 5000, '{"a":' * 17 + "{}" + "}" * 17]
+)
+def test_what_is_no_information(text: str) -> None:
+    with pytest.raises(DobbyRefused, match="app"):
+        info.parsed(text, CONTAINER)
+
+
+def test_what_is_odd_but_json() -> None:
+    odd = info.parsed('{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER)
+    assert values.dictionary(odd) == {
+        "a": ("d", float("inf")),
+        "b": ("d", float("inf")),
+        "c": ("s", "\ufffd"),
+        "d": ("t", 0),
+        "e": ("t", 2),
+    }
+    assert info.parsed('{"a":' * 15 + "{}" + "}" * 15, CONTAINER)
