@@ -39,7 +39,7 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], **options: Any) -> None:
         # A session of its own: a Ctrl-C in the terminal reaches us alone, who end the children in their turn.
-        self.child = subprocess.Popen(arguments, env=os.environ | environment, start_new_session=True, **options)
+        self.child = subprocess.Popen(arguments, env=os.environ | environment, start_new_session=True, bufsize=0, **options)
 
     def __enter__(self) -> "Process":
         return self
@@ -84,7 +84,7 @@ def private_bus(kind: str = "session") -> Iterator[str]:
         config.write_text(BUS_CONFIG.format(kind=kind, directory=directory, limits=SYSTEM_LIMITS if kind == "system" else ""))
         arguments = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
         with Process(arguments, {}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as bus:
-            yield first_line(bus.child, 10)
+            yield next_line(bus.child, 10)
 
 
 def standin_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Process:
@@ -100,8 +100,8 @@ def ocibridge(address: str, *options: str, environment: dict[str, str] | None = 
     return Process([program, "--bus", address, *options], environment or {}, **popen)
 
 
-def first_line(child: "subprocess.Popen[bytes]", seconds: float) -> str:
-    """The first line that the child prints; raises TimeoutError."""
+def next_line(child: "subprocess.Popen[bytes]", seconds: float) -> str:
+    """The next line that the child prints (its pipe is unbuffered: select sees all); raises TimeoutError."""
     assert child.stdout is not None
     if not select.select([child.stdout], [], [], seconds)[0]:
         raise TimeoutError(f"{child.args!r} printed nothing within {seconds} s")

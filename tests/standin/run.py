@@ -13,7 +13,7 @@ ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell
 
 cd {root}
 export DBUS_SESSION_BUS_ADDRESS='{address}'
-oci="busctl --user call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
+oci="busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
 busctl --user introspect org.rdk.OCIContainer /org/rdk/OCIContainer
 $oci startContainer ssssas SleepTest "$PWD/examples/bundles/sleep" "" "" 0
 $oci listContainers

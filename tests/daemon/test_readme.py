@@ -1,0 +1,91 @@
+"""The README's own lines, typed into a shell beside `make run`: the replies are as it shows them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.standin.processes import ROOT, Process, next_line
+
+BOUND = 30
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[Process, list[str]]]:
+    """`make run`, and what it has printed."""
+    with Process([sys.executable, "-m", "tests.standin.run"], {}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        lines = []
+        while "Ctrl-C" not in (line := next_line(run.child, BOUND)):
+            lines.append(line)
+        yield run, lines
+
+
+def shell(script: str, address: str = "") -> str:
+    """What a bash says to it, both streams in their order."""
+    environment = os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}
+    command = ["bash", "-c", script]
+    done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOUND, check=False)
+    return done.stdout.decode()
+
+
+def exported(lines: list[str]) -> str:
+    (line,) = [line for line in lines if line.startswith("export DBUS_SESSION_BUS_ADDRESS=")]
+    return line.partition("=")[2].strip("'")
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """(command, what it prints) of each `$` line of the blocks."""
+    found = []
+    for block in BLOCK.findall(text):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = step.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def fits(shown: str, said: str) -> bool:
+    """Equal, where "…" stands for anything."""
+    return re.fullmatch(".*?".join(map(re.escape, shown.split("…"))), said, re.DOTALL) is not None
+
+
+def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
+    address = exported(running[1])
+    lines = steps((ROOT / "README.md").read_text())
+    monitors = [step for step in lines if step[0].startswith("gdbus monitor")]
+    (monitor, shown) = monitors[0]
+    with Process(["stdbuf", "-oL", *monitor.split()], {"DBUS_SESSION_BUS_ADDRESS": address}, stdout=subprocess.PIPE) as listener:
+        while "is owned by" not in next_line(listener.child, BOUND):
+            pass
+        function = ""
+        for command, output in (step for step in lines if step not in monitors):
+            function = command if command.startswith("oci() {") else function
+            said = shell(f"{function}\n{command}", address)
+            assert fits(output.rstrip("\n"), said.strip("\n")), f"$ {command}\n{said}"
+        told = [next_line(listener.child, BOUND) for _ in range(8)]
+    assert [line for line in told if "PropertiesChanged" not in line] == shown.splitlines()
+
+
+def test_what_make_run_prints_can_be_pasted(running: tuple[Process, list[str]]) -> None:
+    _, lines = running
+    commands = [line for line in lines if line.startswith(("cd ", "export ", "oci=", "busctl ", "$oci "))]
+    assert len(commands) >= 8
+    said = shell("\n".join(["set -e", *commands]))
+    assert 'a(is) 1 734 "SleepTest"' in said, said
+    assert "startContainerFromDobbySpec" in said
+
+
+def test_ctrl_c_ends_everything_that_make_run_started(running: tuple[Process, list[str]]) -> None:
+    run, lines = running
+    address = exported(lines)
+    children = Path(f"/proc/{run.child.pid}/task/{run.child.pid}/children").read_text().split()
+    assert len(children) == 3
+    run.child.send_signal(signal.SIGINT)
+    assert run.child.wait(BOUND) == 0
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+    assert not Path(address.partition("=")[2].partition(",")[0]).exists()
