@@ -3,10 +3,12 @@
 It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
 """
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ocibridge import arguments, info
 from ocibridge.config import Timeouts, UnknownOrigin
+from ocibridge.deadline import deadline
 from ocibridge.ends import Ends
 from ocibridge.errors import DobbyRefused, NoSuchContainer, NotSupported, shown
 from ocibridge.lookup import WHERE_DOBBY_LOGS, Lookup
@@ -30,8 +32,6 @@ class Bridge:
         self._find = Lookup(mirror, dobby, timeouts)
         self._stops = Stops(dobby, ends)
         self._starts = Starts(mirror, dobby)
-        self.start_from_bundle = self._starts.from_bundle
-        self.start_from_spec = self._starts.from_spec
         self.timeouts = timeouts
         self.unknown_origin = unknown_origin
 
@@ -49,20 +49,32 @@ class Bridge:
                 return text, State.STARTING
             container = await self._find.look_up(text, self.timeouts.read)
         substate = await self._find.within_read(self._dobby.state(container.descriptor))
-        if substate is SubState.INVALID:
-            # Invalid only if a List asked after it still has the container: else it is an end in progress (design 4).
-            await self._find.within_read(self._dobby.listing(fresh=True))
-            return self._find.present(container, text).id, State.INVALID
-        return self._find.present(container, text).id, container.substate.state
+        # Invalid only if a List asked after it still has the container: else it is an end in progress (design 4).
+        invalid = substate is SubState.INVALID and await self._find.within_read(self._dobby.listing(fresh=True)) is not None
+        return self._find.present(container, text).id, State.INVALID if invalid else container.substate.state
 
     async def container_info(self, text: str) -> dict[str, Any]:
         """Dobby's GetInfo, its `state` in the document's words. Raises NotSupported (it would kill Dobby), DobbyRefused."""
-        container = await self._find.resolve(text)
-        self._check_survivable(container, "getContainerInfo")
-        answer = await self._dobby.info(container)
-        if not answer:
-            await self._find.explain(container, "getContainerInfo", None, "an empty answer for a container that it has")
+        async with self._within_call("getContainerInfo", text):
+            container = await self._find.resolve(text)
+            self._check_survivable(container, "getContainerInfo")
+            answer = await self._dobby.info(container)
+            if not answer:
+                await self._find.explain(container, "getContainerInfo", None, "an empty answer for a container that it has")
         return info.parsed(answer, container)
+
+    async def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
+        """Start from a bundle; the descriptor, once the container runs and has been announced.
+
+        Raises InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused.
+        """
+        async with deadline(self.timeouts.start, f"startContainer of {shown(container_id)}", self._dobby):
+            return await self._starts.from_bundle(container_id, path, command, socket, env)
+
+    async def start_from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
+        """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Raises as `start_from_bundle`."""
+        async with deadline(self.timeouts.start, f"startContainerFromDobbySpec of {shown(container_id)}", self._dobby):
+            return await self._starts.from_spec(container_id, dobby_spec, command)
 
     async def stop_container(self, text: str, force: bool) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
@@ -70,15 +82,17 @@ class Bridge:
 
     async def pause_container(self, text: str) -> None:
         """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
-        container = await self._find.resolve(text)
-        accepted = await self._dobby.pause(container)
-        await self._confirm(container, "pauseContainer", accepted, SubState.RUNNING, SubState.PAUSED)
+        async with self._within_call("pauseContainer", text):
+            container = await self._find.resolve(text)
+            accepted = await self._dobby.pause(container)
+            await self._confirm(container, "pauseContainer", accepted, SubState.RUNNING, SubState.PAUSED)
 
     async def resume_container(self, text: str) -> None:
         """Resume; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
-        container = await self._find.resolve(text)
-        accepted = await self._dobby.resume(container)
-        await self._confirm(container, "resumeContainer", accepted, SubState.PAUSED, SubState.RUNNING)
+        async with self._within_call("resumeContainer", text):
+            container = await self._find.resolve(text)
+            accepted = await self._dobby.resume(container)
+            await self._confirm(container, "resumeContainer", accepted, SubState.PAUSED, SubState.RUNNING)
 
     async def exec_command(self, text: str, options: str, command: str) -> None:
         """Run a command in the container. Raises InvalidArgs, WrongState, DobbyRefused.
@@ -86,9 +100,13 @@ class Bridge:
         Success means that Dobby accepted it, true even of a missing binary: no output and no exit code can be had.
         """
         arguments.check_exec_command(command)
-        container = await self._find.resolve(text)
-        if not await self._dobby.exec(container, options, command):
-            await self._find.explain(container, "execCommand", SubState.RUNNING, "no reason; crun may not know one of the options")
+        async with self._within_call("execCommand", text):
+            container = await self._find.resolve(text)
+            if not await self._dobby.exec(container, options, command):
+                await self._find.explain(container, "execCommand", SubState.RUNNING, "no reason; crun may not know one of the options")
+
+    def _within_call(self, verb: str, text: str) -> AbstractAsyncContextManager[None]:
+        return deadline(self.timeouts.call, f"{verb} of {shown(text)}", self._dobby)
 
     async def _confirm(self, container: Container, verb: str, accepted: bool, needed: SubState, wanted: SubState) -> None:
         """Believe neither the yes nor the no: GetState tells."""

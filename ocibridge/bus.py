@@ -8,7 +8,7 @@ version is pinned and nobody else imports them.
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -188,11 +188,16 @@ class Bus:
         self._connection.add_interface(table, path, interface.name)
         self._kept.append(table)
 
+    def send(self, message: Message) -> None:
+        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that."""
+        with suppress(sd.SdBusLibraryError):
+            message.send()
+
     def emit(self, path: str, interface: str, member: str, signature: str, *args: Any) -> None:
         """Send a signal, at its place among what else we send."""
         message = self._connection.new_signal_message(path, interface, member)
         message.append_data(signature, *args)
-        message.send()
+        self.send(message)
 
     def emit_changed(self, path: str, interface: str, changed: dict[str, tuple[str, Any]]) -> None:
         """Send one PropertiesChanged with all of `changed`: name to (signature, value)."""

@@ -10,7 +10,6 @@ import structlog
 
 from ocibridge import journal
 from ocibridge.api.boundary import Boundary
-from ocibridge.api.callers import Callers
 from ocibridge.api.oci_container import OciContainer
 from ocibridge.bridge import Bridge
 from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken
@@ -46,7 +45,7 @@ class Daemon:
         self._watch = Watch(bus, config.dobby, self._mirror, self._client, self._calls)
         self._ends = Ends(self._mirror)
         self._bridge = Bridge(self._mirror, self._calls, self._ends, config.timeouts, config.unknown_origin)
-        self._boundary = Boundary(Callers(bus))
+        self._boundary = Boundary(bus)
         self._api = OciContainer(bus, self._bridge, self._mirror, self._boundary)
 
     async def run(self) -> int:

@@ -33,11 +33,7 @@ class Starts:
         return container_id in self._preparing or self._mirror.is_starting(container_id)
 
     async def from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
-        """Start from a bundle; the descriptor, once the container runs and has been announced.
-
-        Errors: InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused,
-        Timeout, DobbyUnavailable.
-        """
+        """See `Bridge.start_from_bundle`."""
         arguments.check_new_id(container_id)
         arguments.check_absolute("bundlePath", path)
         arguments.check_command(command)
@@ -51,7 +47,7 @@ class Starts:
         return await self._started(container_id, descriptor, f"bundle {shown(path)}", BUNDLE_CAUSES)
 
     async def from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
-        """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Errors as `from_bundle`."""
+        """See `Bridge.start_from_spec`."""
         arguments.check_new_id(container_id)
         arguments.check_command(command)
         with self._claim(container_id):

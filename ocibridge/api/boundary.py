@@ -15,7 +15,7 @@ import structlog
 from ocibridge.api import values
 from ocibridge.api.callers import Caller, Callers
 from ocibridge.arguments import check_size
-from ocibridge.bus import Message, Method
+from ocibridge.bus import Bus, Message, Method
 from ocibridge.errors import BridgeError, Failed, Timeout, shown
 
 log = structlog.get_logger()
@@ -42,8 +42,9 @@ class Member:
 class Boundary:
     """Answers the calls of all members."""
 
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._callers = Callers(bus)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def method(self, member: Member) -> Method:
@@ -91,7 +92,7 @@ class Boundary:
         if refusal is not None:
             reply = message.create_error_reply(refusal.dbus_name, values.text(refusal.text))
         if message.expect_reply:
-            reply.send()
+            self._bus.send(reply)
         if caller is not None:
             _record(member, arguments, result, refusal, await caller, time.monotonic() - began)
         elif refusal is not None:

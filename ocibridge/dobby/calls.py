@@ -49,14 +49,15 @@ class Calls:
         """What keeps Dobby from answering, for error texts."""
         return self._client.busy_with()
 
-    # Reading. Who asks while the same question is out shares it: Dobby's queue is first in, first out.
+    # Reading. Who asks while the same question is out shares it (Dobby's queue is first in, first out), and who gives
+    # up, being shielded, takes it from nobody else.
 
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.require()
         if fresh or self._listing is None or self._listing.done():
             self._listing = self._ask_list(self.timeouts.call)
-        return self._listing
+        return asyncio.shield(self._listing)
 
     def state(self, descriptor: int) -> "asyncio.Future[SubState]":
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress."""
@@ -65,7 +66,7 @@ class Calls:
         if asked is None or asked.done():
             asked = self._states[descriptor] = self._ask_state(descriptor, self.timeouts.call)
             asked.add_done_callback(lambda done: self._states.pop(descriptor) if self._states.get(descriptor) is done else None)
-        return asked
+        return asyncio.shield(asked)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is, and with no limit but Dobby's life."""

@@ -117,6 +117,7 @@ class Watch:
 
     async def _take_picture(self, life: str) -> None:
         retry = FIRST_RETRY
+        said = ""
         while True:
             try:
                 await self._calls.probe()
@@ -128,8 +129,9 @@ class Watch:
             except DobbyUnavailable:
                 pass  # it went away with the call; the bus will say so
             except BridgeError as error:
-                log.warning("Dobby cannot be read", reason=error.text)
-                retry = LAST_RETRY
+                if error.text != said:
+                    log.warning("Dobby cannot be read", reason=error.text)
+                said, retry = error.text, LAST_RETRY
             self._ready_said.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(retry):

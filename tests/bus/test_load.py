@@ -86,7 +86,7 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
     info = asyncio.create_task(client.refused("getContainerInfo", "s", "app"))
     assert (await start)[0] == "Timeout"
     name, said = await info
-    assert (name, 'GetInfo of "app"' in said, 'StartFromBundle of "slow"' in said) == ("Timeout", True, True), said
+    assert (name, 'getContainerInfo of "app"' in said, 'StartFromBundle of "slow"' in said) == ("Timeout", True, True), said
     # It happens all the same: the late reply feeds the mirror, and nobody may start a second one meanwhile.
     assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[0] == "ContainerExists"
     await client.until_signal("onContainerStarted", 879, "slow")

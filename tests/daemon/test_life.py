@@ -23,7 +23,8 @@ def wait_for_name(address: str, name: str = "org.rdk.OCIContainer") -> None:
 
 def busctl(address: str, *arguments: str, timeout: float = BOUND) -> subprocess.CompletedProcess[str]:
     manager = ["org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1"]
-    command = ["busctl", f"--address={address}", "call", *manager, *arguments]
+    options = [a for a in arguments if a.startswith("--")]
+    command = ["busctl", f"--address={address}", *options, "call", *manager, *arguments[len(options) :]]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
@@ -74,11 +75,21 @@ def gdbus_error(address: str) -> str:
 
 
 def test_the_bus_lost(tmp_path: Path) -> None:
-    with private_bus() as address:
-        bridge = ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)})
-        wait_for_name(address)
-    with bridge:
-        assert bridge.child.wait(BOUND) == os.EX_UNAVAILABLE
+    """Also with calls under way: no traceback, and the exit code that makes systemd start it again."""
+    bundle = make_bundle(tmp_path, "slow-start", start="60000")
+    with (tmp_path / "log").open("wb") as log:
+        with private_bus() as address, standin_dobby(address):
+            wait_for_name(address, "org.rdk.dobby")
+            bridge = ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=log)
+            wait_for_name(address)
+            busctl(address, "--timeout=0.5", "startContainer", "ssssas", "slow", str(bundle), "", "", "0")
+            assert "Starting" in busctl(address, "getContainerState", "s", "slow").stdout
+        with bridge:
+            assert bridge.child.wait(BOUND) == os.EX_UNAVAILABLE
+    said = (tmp_path / "log").read_text()
+    assert "the bus has closed the connection" in said
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
 
 
 def test_another_callsign_and_another_dobby(address: str, start: StartBridge, tmp_path: Path) -> None:
