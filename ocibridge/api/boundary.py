@@ -70,7 +70,7 @@ class Boundary:
 
     async def _answer(self, member: Member, message: Message) -> None:
         began = time.monotonic()
-        caller = self._callers.look_up(message.sender or "") if member.changes else None
+        caller = self._callers.look_up(message.sender or "") if member.changes else None  # asked while the call runs
         arguments: tuple[Any, ...] = ()
         result: tuple[Any, ...] = ()
         refusal: BridgeError | None = None
@@ -91,10 +91,11 @@ class Boundary:
             refusal = Failed(f"{member.name} failed inside ocibridge; its journal has the details")
         if refusal is not None:
             reply = message.create_error_reply(refusal.dbus_name, values.text(refusal.text))
+        who = None if caller is None else await caller  # before the reply: a caller that has it may leave at once
         if message.expect_reply:
             self._bus.send(reply)
-        if caller is not None:
-            _record(member, arguments, result, refusal, await caller, time.monotonic() - began)
+        if who is not None:
+            _record(member, arguments, result, refusal, who, time.monotonic() - began)
         elif refusal is not None:
             log.debug(f"{member.name} refused: {refusal.text}", METHOD=member.name, SENDER=message.sender, ERROR_NAME=refusal.dbus_name)
 

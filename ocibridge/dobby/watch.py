@@ -101,10 +101,10 @@ class Watch:
 
     def _meet(self, owner: str) -> None:
         self._owner = owner
-        self._ready_said.clear()
         self._client.begin(owner)
         self._mirror.observe(DobbyAppeared(owner))
         self._following = asyncio.get_running_loop().create_task(self._follow(owner))
+        self._following.add_done_callback(_surface)
 
     async def _follow(self, life: str) -> None:
         """One life: a picture, then another one after each time that Dobby was deaf or stalled."""
@@ -119,6 +119,7 @@ class Watch:
         retry = FIRST_RETRY
         said = ""
         while True:
+            self._ready_said.clear()
             try:
                 await self._calls.probe()
                 return
@@ -132,7 +133,6 @@ class Watch:
                 if error.text != said:
                     log.warning("Dobby cannot be read", reason=error.text)
                 said, retry = error.text, LAST_RETRY
-            self._ready_said.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(retry):
                     await self._ready_said.wait()
@@ -165,3 +165,9 @@ class Watch:
         else:
             return
         self._mirror.observe(seen)
+
+
+def _surface(done: "asyncio.Task[None]") -> None:
+    """A follower that fell over is a bug that must show: raised here, it reaches the loop's handler at once."""
+    if not done.cancelled():
+        done.result()

@@ -109,6 +109,9 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
         busctl(address, "stopContainer", "sb", "nosuch", "false")
         busctl(address, "getContainerState", "s", "nosuch")
         busctl(address, "stopContainer", "sb", "app", "false")
+    for _ in range(20):
+        busctl(address, "stopContainer", "sb", "absent", "false")
+    assert "uid -1" not in (tmp_path / "log").read_text()
     lines: list[Any] = (tmp_path / "log").read_text().splitlines()
     told = [line for line in lines if '"app"' in line or '"nosuch"' in line]
     assert [line.split(" by ")[0] for line in told] == [
@@ -118,3 +121,5 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
         'ocibridge: info: container "app" has ended',
         'ocibridge: info: stopContainer "app"',
     ]
+    # Who asked, also where the refusal was so quick that the caller could have left before anybody asked who it was.
+    assert [line.split(" by ")[1].split(",")[0] for line in told if " by " in line] == [f"uid {os.getuid()} (busctl)"] * 3
