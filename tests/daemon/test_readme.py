@@ -18,8 +18,9 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def running() -> Iterator[tuple[Process, list[str]]]:
-    """`make run`, and what it has printed."""
-    with Process([sys.executable, "-m", "tests.standin.run"], {}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+    """`make run`, started as a shell without job control does (SIGINT ignored), and what it has printed."""
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "-", sys.executable, "-m", "tests.standin.run"]
+    with Process(command, {}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         lines = []
         while "Ctrl-C" not in (line := next_line(run.child, BOUND)):
             lines.append(line)

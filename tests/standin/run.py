@@ -26,7 +26,9 @@ Ctrl-C ends it all.
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell without job control starts `make run &` with it ignored, and Python would leave it so.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
         private_bus() as address,
