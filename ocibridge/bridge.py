@@ -3,6 +3,7 @@
 It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
 """
 
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -84,15 +85,13 @@ class Bridge:
         """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
         async with self._within_call("pauseContainer", text):
             container = await self._find.resolve(text)
-            accepted = await self._dobby.pause(container)
-            await self._confirm(container, "pauseContainer", accepted, SubState.RUNNING, SubState.PAUSED)
+            await self._confirm(container, "pauseContainer", self._dobby.pause(container), SubState.RUNNING, SubState.PAUSED)
 
     async def resume_container(self, text: str) -> None:
         """Resume; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
         async with self._within_call("resumeContainer", text):
             container = await self._find.resolve(text)
-            accepted = await self._dobby.resume(container)
-            await self._confirm(container, "resumeContainer", accepted, SubState.PAUSED, SubState.RUNNING)
+            await self._confirm(container, "resumeContainer", self._dobby.resume(container), SubState.PAUSED, SubState.RUNNING)
 
     async def exec_command(self, text: str, options: str, command: str) -> None:
         """Run a command in the container. Raises InvalidArgs, WrongState, DobbyRefused.
@@ -108,11 +107,14 @@ class Bridge:
     def _within_call(self, verb: str, text: str) -> AbstractAsyncContextManager[None]:
         return deadline(self.timeouts.call, f"{verb} of {shown(text)}", self._dobby)
 
-    async def _confirm(self, container: Container, verb: str, accepted: bool, needed: SubState, wanted: SubState) -> None:
-        """Believe neither the yes nor the no: GetState tells."""
-        if not accepted:
+    async def _confirm(self, container: Container, verb: str, request: Awaitable[bool], needed: SubState, wanted: SubState) -> None:
+        """Believe neither the yes nor the no: GetState tells, sent right behind the request so that nobody comes between."""
+        check = self._dobby.state(container.descriptor, fresh=True)
+        if not await request:
             await self._find.explain(container, verb, needed, "no reason")
-        substate = await self._dobby.state(container.descriptor)
+        substate = await check
+        if substate is not wanted:  # the request may have been held back, and overtaken by the check
+            substate = await self._dobby.state(container.descriptor, fresh=True)
         if substate is SubState.INVALID:
             raise NoSuchContainer(f"{shown(container.id)} ended during {verb}")
         if substate is not wanted:

@@ -7,11 +7,16 @@ import asyncio
 import json
 import os
 import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from ocibridge.errors import InvalidArgs, NotSupported, shown
 from ocibridge.model import Origin, Plan
+
+T = TypeVar("T")
 
 LARGEST_SPEC: Final = 1 << 20
 LARGEST_CONFIG: Final = 8 << 20
@@ -21,14 +26,40 @@ ENCRYPTED: Final = ("rootfs.img", "config.json.jwt")
 
 async def plan_bundle(path: str) -> Plan:
     """Look into the bundle at `path`. Raises InvalidArgs, NotSupported; what we cannot see is left to Dobby."""
-    return await asyncio.to_thread(_plan_bundle, path)
+    return await _in_thread(_plan_bundle, path)
 
 
 async def spec_text(dobby_spec: str) -> str:
     """The text of a Dobby spec, given as itself or as the absolute path of its file. Raises InvalidArgs."""
     if dobby_spec.startswith("/"):
-        return await asyncio.to_thread(_spec_in_file, dobby_spec)
+        return await _in_thread(_spec_in_file, dobby_spec)
     return _checked_spec(dobby_spec, "dobbySpec")
+
+
+async def _in_thread(read: Callable[[str], T], path: str) -> T:
+    """`read(path)`, in a thread that may hang with its file system: asyncio's own would then keep us from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if answer.cancelled():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(cast("T", result))
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = read(path)
+        except BaseException as failure:  # noqa: BLE001 - it is raised again where the answer is awaited
+            error = failure
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await answer
 
 
 def _plan_bundle(path: str) -> Plan:

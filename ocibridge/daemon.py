@@ -21,7 +21,7 @@ from ocibridge.ends import Ends
 from ocibridge.memory import Memory, runtime_directory
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus
-from ocibridge.observations import ContainerEnded, ContainerStarted, EndDoubted, Event, StatusChanged
+from ocibridge.observations import ContainerEnded, ContainerStarted, EndDoubted, Event, PlansChanged, StatusChanged
 
 log = structlog.get_logger()
 
@@ -103,6 +103,8 @@ class Daemon:
                 if event.status is DobbyStatus.STARTING:
                     self._mirror.recall(self._memory.recall(self._life()))
                 self._api.status_changed(event)
+            case PlansChanged():
+                self._remember_soon()
             case ContainerStarted():
                 self._api.started(event)
                 self._remember_soon()
@@ -126,7 +128,7 @@ class Daemon:
 
     def _remember(self) -> None:
         self._memory_is_old = False
-        self._memory.keep(self._life(), self._mirror.listing())
+        self._memory.keep(self._life(), self._mirror.plans())
 
 
 async def serve(config: Config) -> int:

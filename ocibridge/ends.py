@@ -10,6 +10,8 @@ from ocibridge.observations import ContainerEnded, EndBelieved, EndCause, EndDou
 
 # Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
 GRACE_SECONDS = 0.5
+# A Dobby that says "Stopped" and then no List for so long is believed.
+CHECK_SECONDS = 10.0
 
 
 class Lists(Protocol):
@@ -24,7 +26,7 @@ class Ends:
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self._waiting: dict[tuple[str, int], asyncio.Future[EndCause]] = {}
-        self._checks: set[asyncio.Task[None]] = set()
+        self._checks: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def of(self, container: Container) -> "asyncio.Future[EndCause]":
         """Done when this container has ended. Shielded: cancelling it cancels nobody else's wait."""
@@ -41,16 +43,18 @@ class Ends:
 
     def doubted(self, event: EndDoubted, dobby: Lists) -> None:
         """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
-        check = asyncio.get_running_loop().create_task(self._check(event, self._mirror.life or "", dobby))
-        self._checks.add(check)
-        check.add_done_callback(self._checks.discard)
+        key = (event.id, event.at if not event.unannounced else 0)  # each signal is looked into, a silent absence once at a time
+        if key not in self._checks:
+            self._checks[key] = asyncio.get_running_loop().create_task(self._check(event, self._mirror.life or "", dobby))
+            self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
 
     async def _check(self, event: EndDoubted, life: str, dobby: Lists) -> None:
         if event.unannounced:
             await asyncio.sleep(GRACE_SECONDS)
         try:
-            await dobby.listing(fresh=True)
-        except BridgeError:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await dobby.listing(fresh=True)
+        except (BridgeError, TimeoutError):
             if event.unannounced:
                 return  # no signal and no List: nothing is known, the next List will tell
-        self._mirror.observe(EndBelieved(life, event.id, event.descriptor))
+        self._mirror.observe(EndBelieved(life, event.id, event.descriptor, event.at))

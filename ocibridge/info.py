@@ -21,7 +21,7 @@ def parsed(text: str, container: Container) -> dict[str, Any]:
         raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {shown(text)}")
-    if _depth(value) > DEEPEST:
+    if _is_deeper(value, DEEPEST):
         raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is nested deeper than {DEEPEST}")
     if isinstance(value.get("state"), str):
         value["state"] = STATES.get(value["state"], State.INVALID).value
@@ -37,6 +37,6 @@ def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, dict | list) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in inner))

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -26,7 +27,7 @@ from ocibridge.observations import (
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3}
 STATUS_TEXTS: Final = {
-    DobbyStatus.ABSENT: "Dobby has left the bus, or was never there; its containers are no longer known",
+    DobbyStatus.ABSENT: "Dobby is not on the bus; nothing is known of containers",
     DobbyStatus.STARTING: "Dobby is on the bus and starting",
     DobbyStatus.READY: "Dobby is ready",
     DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody; restart it (systemctl restart dobby)",
@@ -48,9 +49,24 @@ def set_up(level: LogLevel) -> None:
             _to_journal if _is_journal() else _to_terminal,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=False,
     )
+
+
+class _Stderr:
+    """Where a rendered entry goes on a terminal. A closed one must not take the daemon with it."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def msg(self, entry: str) -> None:
+        """Print, if anybody can read it."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{entry}\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = exception = msg
 
 
 def record(event: Event) -> None:
@@ -87,7 +103,8 @@ def _is_journal() -> bool:
 def _to_journal(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:
     message = _message(entry)
     fields = {key: str(value) for key, value in entry.items() if key.isupper()}
-    journal.send(message, PRIORITY=PRIORITIES[entry["level"]], SYSLOG_IDENTIFIER="ocibridge", **fields)
+    with suppress(OSError):  # without a journal there is nobody to tell
+        journal.send(message, PRIORITY=PRIORITIES[entry["level"]], SYSLOG_IDENTIFIER="ocibridge", **fields)
     raise structlog.DropEvent
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from ocibridge.model import Container, Origin, Plan
+from ocibridge.model import Origin, Plan
 
 log = structlog.get_logger()
 
@@ -19,6 +19,7 @@ LARGEST: Final = 4 << 20
 
 
 class _Remembered(msgspec.Struct, frozen=True):
+    id: str
     descriptor: int
     origin: Origin
     bundle_path: str
@@ -27,7 +28,7 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 class _File(msgspec.Struct, frozen=True):
     life: str
-    containers: dict[str, _Remembered]
+    containers: list[_Remembered]
 
 
 def runtime_directory() -> Path:
@@ -47,7 +48,7 @@ class Memory:
         self._warned = False
 
     def recall(self, life: str) -> dict[tuple[str, int], Plan]:
-        """The plans of the containers of that life of Dobby, by (id, descriptor)."""
+        """What was kept of that life of Dobby: plans by (id, descriptor), by (id, 0) of starts that were under way."""
         try:
             if self._path is None or self._path.stat().st_size > LARGEST:
                 return {}
@@ -59,17 +60,13 @@ class Memory:
             return {}
         if kept.life != life:
             return {}
-        return {(id_, c.descriptor): Plan(c.origin, c.bundle_path, c.plugins) for id_, c in kept.containers.items()}
+        return {(c.id, c.descriptor): Plan(c.origin, c.bundle_path, c.plugins) for c in kept.containers}
 
-    def keep(self, life: str, containers: list[Container]) -> None:
-        """Save what is known of `containers`, at once whole or not at all."""
+    def keep(self, life: str, plans: dict[tuple[str, int], Plan]) -> None:
+        """Save `plans`, at once whole or not at all."""
         if self._path is None:
             return
-        known = {
-            c.id: _Remembered(c.descriptor, c.plan.origin, c.plan.bundle_path, c.plan.plugins)
-            for c in containers
-            if c.plan.origin is not Origin.UNKNOWN
-        }
+        known = [_Remembered(id_, descriptor, p.origin, p.bundle_path, p.plugins) for (id_, descriptor), p in plans.items()]
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")

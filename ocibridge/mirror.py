@@ -73,6 +73,12 @@ class Mirror:
     def plan_start(self, container_id: str, plan: Plan) -> None:
         """A start of ours goes out; a `StartAnswered` ends it."""
         self._plans[container_id] = plan
+        self._emit(obs.PlansChanged())
+
+    def plans(self) -> dict[tuple[str, int], Plan]:
+        """What is known of containers, by (id, descriptor), and of starts under way, by (id, 0)."""
+        known = {(c.id, c.descriptor): c.plan for c in self._containers.values() if c.plan is not UNKNOWN_PLAN}
+        return known | {(container_id, 0): plan for container_id, plan in self._plans.items()}
 
     def recall(self, plans: dict[tuple[str, int], Plan]) -> None:
         """What was known of this life's containers, by (id, descriptor), before we were restarted."""
@@ -121,7 +127,7 @@ class Mirror:
             self._end(known, obs.EndCause.STOPPED)
         else:
             known.doubted_at = self.position
-            self._emit(obs.EndDoubted(known.id, known.descriptor, unannounced=False))
+            self._emit(obs.EndDoubted(known.id, known.descriptor, self.position, unannounced=False))
 
     def _state_signalled(self, seen: obs.StateSignal) -> None:
         known = self._known(seen.id, seen.descriptor)
@@ -143,6 +149,7 @@ class Mirror:
 
     def _start_answered(self, seen: obs.StartAnswered) -> None:
         plan = self._plans.pop(seen.id, UNKNOWN_PLAN)
+        self._emit(obs.PlansChanged())
         known = self._containers.get(seen.id)
         if known is not None:
             # Somebody else's start of the same id was the one that succeeded: then our plan says nothing of it.
@@ -156,8 +163,8 @@ class Mirror:
 
     def _end_believed(self, seen: obs.EndBelieved) -> None:
         known = self._known(seen.id, seen.descriptor)
-        if known is not None and (known.missing or known.doubted_at is not None):
-            self._end(known, obs.EndCause.STOPPED if known.doubted_at is not None else obs.EndCause.LOST)
+        if known is not None and (known.missing or known.doubted_at == seen.at):
+            self._end_doubted(known)
 
     # The steps that these are made of.
 
@@ -176,9 +183,9 @@ class Mirror:
             return
         if container.doubted_at is not None:
             self._end(container, obs.EndCause.STOPPED)
-        elif not container.missing:
+        else:
             container.missing = True
-            self._emit(obs.EndDoubted(container.id, container.descriptor, unannounced=True))
+            self._emit(obs.EndDoubted(container.id, container.descriptor, self.position, unannounced=True))
 
     def _known(self, container_id: str, descriptor: int) -> Container | None:
         known = self._containers.get(container_id)
@@ -196,9 +203,10 @@ class Mirror:
     def _add(self, container_id: str, descriptor: int, plan: Plan) -> None:
         for clash in (self._containers.get(container_id), self._by_descriptor.get(descriptor)):
             if clash is not None:
-                self._end(clash, obs.EndCause.LOST)
+                self._end_doubted(clash)
         if plan is UNKNOWN_PLAN:
-            plan = self._recalled.get((container_id, descriptor), plan)
+            under_way = self._recalled.get((container_id, 0), plan)  # its start was not over when we were stopped
+            plan = self._recalled.get((container_id, descriptor), under_way)
         container = Container(container_id, descriptor, plan)
         self._containers[container_id] = self._by_descriptor[descriptor] = container
         if self.status is not DobbyStatus.STARTING:
@@ -209,6 +217,9 @@ class Mirror:
             container.announced = True
             self.count += 1
             self._emit(obs.ContainerStarted(container.id, container.descriptor))
+
+    def _end_doubted(self, container: Container) -> None:
+        self._end(container, obs.EndCause.LOST if container.doubted_at is None else obs.EndCause.STOPPED)
 
     def _end(self, container: Container, cause: obs.EndCause) -> None:
         if self._containers.get(container.id) is not container:

@@ -92,10 +92,16 @@ class StartAnswered(Observation):
 
 @dataclass(frozen=True, slots=True)
 class EndBelieved(Observation):
-    """A doubted end that nothing has contradicted: it is taken as the end."""
+    """A doubted end that nothing has contradicted: it is taken as the end. `at` is that of the doubt."""
 
     id: str
     descriptor: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlansChanged:
+    """Event: a start of ours is about to go out, or is over."""
 
 
 class EndCause(StrEnum):
@@ -132,10 +138,14 @@ class ContainerEnded:
 
 @dataclass(frozen=True, slots=True)
 class EndDoubted:
-    """Event: a container may have ended; somebody should ask Dobby's List again (after a while if `unannounced`)."""
+    """Event: a container may have ended; somebody should ask Dobby's List again (after a while if `unannounced`).
+
+    `at` is the mirror's position at the doubt. Told again by each List that lacks the container.
+    """
 
     id: str
     descriptor: int
+    at: int
     unannounced: bool
 
 
@@ -147,4 +157,4 @@ class ContainerRestarted:
     descriptor: int
 
 
-Event = StatusChanged | ContainerStarted | ContainerEnded | EndDoubted | ContainerRestarted
+Event = PlansChanged | StatusChanged | ContainerStarted | ContainerEnded | EndDoubted | ContainerRestarted

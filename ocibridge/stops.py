@@ -1,6 +1,7 @@
 """Stopping (design 3): done when the container is gone, not when Dobby has accepted."""
 
 import asyncio
+from typing import Any
 
 from ocibridge.ends import Ends
 from ocibridge.errors import DobbyRefused, DobbyUnavailable, Timeout, WrongState, shown
@@ -34,7 +35,11 @@ class Stops:
         container.stopping += 1
         try:
             async with asyncio.timeout(seconds):
-                if not await self._dobby.stop(container, force):
+                accepted = self._dobby.stop(container, force)
+                # It may end by itself before Dobby comes to our request.
+                either: list[asyncio.Future[Any]] = [accepted, end]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not end.done() and not accepted.result():
                     await self._why_not(container, force)
                 cause = await end
         except (TimeoutError, Timeout):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from ocibridge.config import Timeouts
 from ocibridge.dobby import protocol
 from ocibridge.dobby.client import Client
+from ocibridge.dobby.line import retrieved
 from ocibridge.dobby.protocol import Method
 from ocibridge.errors import DobbyUnavailable, shown
 from ocibridge.mirror import Mirror
@@ -49,29 +50,29 @@ class Calls:
         """What keeps Dobby from answering, for error texts."""
         return self._client.busy_with()
 
-    # Reading. Who asks while the same question is out shares it (Dobby's queue is first in, first out), and who gives
-    # up, being shielded, takes it from nobody else.
+    # Reading. Who asks while the same question is out shares it (Dobby's queue is first in, first out). The question
+    # itself waits as long as Dobby lives, each asker as long as it likes.
 
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.require()
         if fresh or self._listing is None or self._listing.done():
-            self._listing = self._ask_list(self.timeouts.call)
-        return asyncio.shield(self._listing)
+            self._listing = self._ask_list()
+        return _share(self._listing)
 
-    def state(self, descriptor: int) -> "asyncio.Future[SubState]":
-        """Dobby's GetState; INVALID where it says 0, which may be an end in progress."""
+    def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
+        """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
         self.require()
         asked = self._states.get(descriptor)
-        if asked is None or asked.done():
-            asked = self._states[descriptor] = self._ask_state(descriptor, self.timeouts.call)
+        if fresh or asked is None or asked.done():
+            asked = self._states[descriptor] = self._ask_state(descriptor)
             asked.add_done_callback(lambda done: self._states.pop(descriptor) if self._states.get(descriptor) is done else None)
-        return asyncio.shield(asked)
+        return _share(asked)
 
     async def probe(self) -> None:
-        """A whole picture, asked whatever Dobby's status is, and with no limit but Dobby's life."""
-        await self._ask_list(None)
-        await asyncio.gather(*(self._ask_state(c.descriptor, None) for c in self._mirror.listing()))
+        """A whole picture, asked whatever Dobby's status is."""
+        await self._ask_list()
+        await asyncio.gather(*(self._ask_state(c.descriptor) for c in self._mirror.listing()))
 
     def info(self, container: Container) -> "asyncio.Future[str]":
         """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
@@ -119,21 +120,28 @@ class Calls:
 
         return self._client.ask(method, *arguments, timeout=self.timeouts.start, subject=shown(container_id), arrived=arrived)
 
-    def _ask_list(self, timeout: float | None) -> "asyncio.Future[Any]":
+    def _ask_list(self) -> "asyncio.Future[Any]":
         life, asked = self._mirror.life or "", self._mirror.position
         return self._client.ask(
-            protocol.LIST, timeout=timeout, arrived=lambda entries: self._feed(None if entries is None else Listed(life, asked, entries))
+            protocol.LIST, timeout=None, arrived=lambda entries: self._feed(None if entries is None else Listed(life, asked, entries))
         )
 
-    def _ask_state(self, descriptor: int, timeout: float | None) -> "asyncio.Future[SubState]":
+    def _ask_state(self, descriptor: int) -> "asyncio.Future[SubState]":
         life, asked = self._mirror.life or "", self._mirror.position
         return self._client.ask(
             protocol.GET_STATE,
             descriptor,
-            timeout=timeout,
+            timeout=None,
             arrived=lambda substate: self._feed(None if substate is None else StateSeen(life, asked, descriptor, substate)),
         )
 
     def _feed(self, seen: Observation | None) -> None:
         if seen is not None:
             self._mirror.observe(seen)
+
+
+def _share(question: "asyncio.Future[T]") -> "asyncio.Future[T]":
+    """A future of one asker's own: whoever gives up takes the question from nobody else, and need not hear how it ended."""
+    share = asyncio.shield(question)
+    share.add_done_callback(retrieved)
+    return share

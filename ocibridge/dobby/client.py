@@ -71,18 +71,20 @@ class Client:
     ) -> "asyncio.Future[T]":
         """Send a call as soon as its turn comes; the future is done within `timeout` seconds.
 
+        None is for the shared questions, as few as there are containers: they wait as long as Dobby lives, and are
+        not counted against `limits.queued`.
+
         `arrived` is called once, at the reply's place in the order of messages (with None if none will come), also
         when the asker has long been told `Timeout`. `subject` names the container in texts, already shown() or "".
         Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
         """
-        call = Call(method, arguments, subject, self._loop.create_future(), arrived)
-        call.answer.add_done_callback(_retrieved)
+        call = Call(method, arguments, subject, arrived)
         line = self._line
         if line is None:
             self._refuse(call, self._gone())
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
-        elif line.queued >= self.limits.queued:
+        elif timeout is not None and line.queued >= self.limits.queued:
             self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
         else:
             if timeout is not None:
@@ -96,7 +98,7 @@ class Client:
     def _send_what_may_go(self, line: Line) -> None:
         # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
         places = max(1, self.limits.in_flight - 1)
-        while len(line.outstanding) < places and (call := line.next()) is not None:
+        while not line.choked and len(line.outstanding) < places and (call := line.next()) is not None:
             self._send(line, call)
 
     def _send(self, line: Line, call: Call[Any]) -> None:
@@ -113,9 +115,11 @@ class Client:
 
     def _came_back(self, line: Line, reply: "asyncio.Future[Message]") -> None:
         call = line.outstanding.pop(reply, None)
-        if call is None or reply.cancelled():
-            return  # of a life that has ended
+        if reply.cancelled():
+            return
         failure = reply.exception()
+        if call is None:
+            return  # of a life that has ended
         if failure is None:
             self._take_answer(line, call, reply.result())
         else:
@@ -123,7 +127,7 @@ class Client:
         self._send_what_may_go(line)
 
     def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
-        line.answered = True
+        line.answered, line.choked = True, False
         line.learn(call.method.member, known=True, lacking=False)
         self._health.answered(work=call.method is not PING)
         try:
@@ -139,6 +143,12 @@ class Client:
     def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
         error = error_of(failure)
         refusal = refusal_of(error, line.answered)
+        if refusal is Refusal.DEAF and line.outstanding:
+            # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
+            line.choked = True
+            line.put_back(call)
+            return
+        line.choked = False
         if refusal is not Refusal.GONE:
             self._health.answered(work=call.method is not PING)
         told: BridgeError
@@ -149,7 +159,7 @@ class Client:
                 told = DobbyStarting("Dobby is starting and does not take calls yet")
             case Refusal.DEAF:
                 told = DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
-                self.disturbed(refusal)
+                self._turn_deaf(line)
             case Refusal.LACKING:
                 told = _not_supported(call.method)
             case Refusal.OTHER:
@@ -157,6 +167,13 @@ class Client:
         for held in line.learn(call.method.member, known=False, lacking=refusal is Refusal.LACKING):
             self._refuse(held, told)
         self._refuse(call, told)
+
+    def _turn_deaf(self, line: Line) -> None:
+        """Nobody is left to wait for something that will not come, but the questions that find out when it is well."""
+        self.disturbed(Refusal.DEAF)
+        for call in [call for call in line if not call.sent_at and call.timer is not None]:
+            line.leave(call)
+            self._refuse(call, DobbyDeaf(f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"))
 
     def _refuse(self, call: Call[Any], refusal: BridgeError) -> None:
         """No (usable) answer will come."""
@@ -188,8 +205,8 @@ class Client:
         work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
         pinged = len(work) < len(line.outstanding)
         if self._health.is_silent(since) and not pinged and len(line.outstanding) < self.limits.in_flight:
-            self._send(line, Call(PING, (), "", self._loop.create_future(), lambda _: None))
-        if self._health.is_stalled(since, min(work, default=None)):
+            self._send(line, Call(PING))
+        if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.disturbed(Refusal.OTHER)
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(self._health.interval, self._look)
@@ -199,9 +216,3 @@ def _not_supported(method: Method[Any]) -> NotSupported:
     return NotSupported(
         f"this Dobby has no {method.member}: it was built without it (a production build, or one without LEGACY_COMPONENTS)"
     )
-
-
-def _retrieved(answer: "asyncio.Future[Any]") -> None:
-    """An answer that nobody waits for any more is no error of ours."""
-    if not answer.cancelled():
-        answer.exception()

@@ -33,8 +33,12 @@ class Health:
         """Whether the oldest outstanding call (sent at `calls_since`) has been met with silence long enough to ask."""
         return self._now() - max(self._answered_at, calls_since) >= ASK_AFTER
 
-    def is_stalled(self, calls_since: float, work_since: float | None) -> bool:
-        """Whether Dobby answers nothing at all, or nothing but Ping, for too long."""
-        if self._now() - max(self._answered_at, calls_since) >= SILENT_SECONDS:
+    def is_stalled(self, calls_since: float | None, work_since: float | None) -> bool:
+        """Whether Dobby answers nothing at all, or nothing but Ping, for too long.
+
+        `calls_since`: when the oldest outstanding call was sent, if a Ping is among them; without one, silence proves
+        nothing. `work_since`: likewise of those that are no Ping.
+        """
+        if calls_since is not None and self._now() - max(self._answered_at, calls_since) >= SILENT_SECONDS:
             return True
         return work_since is not None and self._now() - max(self._worked_at, work_since) >= WORKLESS_SECONDS

@@ -17,12 +17,16 @@ class Call(Generic[T]):
     """One call on its way: waiting here until `sent_at` (loop time) is set, outstanding at Dobby from then on."""
 
     method: Method[T]
-    arguments: tuple[Any, ...]
-    subject: str
-    answer: "asyncio.Future[T]"
-    arrived: Callable[[T | None], None]
+    arguments: tuple[Any, ...] = ()
+    subject: str = ""
+    arrived: Callable[[T | None], None] = lambda _: None
     sent_at: float = 0.0
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    timer: asyncio.TimerHandle | None = None
+    answer: "asyncio.Future[T]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answer = asyncio.get_running_loop().create_future()
+        self.answer.add_done_callback(retrieved)
 
     def __str__(self) -> str:
         return f"{self.method.member} of {self.subject}" if self.subject else self.method.member
@@ -44,6 +48,7 @@ class Line:
         self.owner = owner
         self.answered = False  # Dobby has answered any call in this life
         self.outstanding: dict[asyncio.Future[Message], Call[Any]] = {}
+        self.choked = False  # Dobby's slots are all taken at the moment: nothing goes out before an answer has come
         self.lacking: set[str] = set()
         self._known: set[str] = set()
         self._waiting: deque[Call[Any]] = deque()
@@ -76,6 +81,11 @@ class Line:
         """The call whose turn it is, taken out of the line."""
         return self._waiting.popleft() if self._waiting else None
 
+    def put_back(self, call: Call[Any]) -> None:
+        """To the head of the line: Dobby has not seen the call."""
+        call.sent_at = 0.0
+        self._waiting.appendleft(call)
+
     def leave(self, call: Call[Any]) -> None:
         """Give up a place; if others were held for this call, the next of them goes instead."""
         member = call.method.member
@@ -100,3 +110,9 @@ class Line:
     def _release(self, member: str) -> None:
         for call in self._held.pop(member):
             self.join(call)
+
+
+def retrieved(answer: "asyncio.Future[Any]") -> None:
+    """An answer that nobody waits for any more is no error of ours."""
+    if not answer.cancelled():
+        answer.exception()

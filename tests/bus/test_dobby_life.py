@@ -1,13 +1,15 @@
 """Dobby absent, starting, killed, replaced, deaf, mute: what callers are told, and that nobody has to restart us."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocibridge.config import Duration, Timeouts, UnknownOrigin
+from ocibridge import daemon, ends
+from ocibridge.config import Duration, Limits, Timeouts, UnknownOrigin
 from ocibridge.dobby import health, watch
 from ocibridge.names import DRIVER, DRIVER_PATH
 from tests.bus.conftest import StartDobby
@@ -143,6 +145,25 @@ async def test_what_is_known_of_a_bundle_survives_our_restart(
     assert dobby.child.poll() is None
 
 
+async def test_what_is_known_of_a_start_under_way_survives_our_restart(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "DRAIN_SECONDS", 0.1)
+    start_dobby()
+    first = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    bundle = str(make_bundle(tmp_path, "plain-oci", plugins=False, start="1500"))
+    start = asyncio.create_task(client.refused("startContainer", "ssssas", "plain", bundle, "", "", []))
+    await client.until_dobby_has("StartFromBundle")
+    first.stop()
+    assert await start == ("Timeout", "ocibridge is stopping")
+    await client.until_owned("org.rdk.OCIContainer", owned=False)
+    await start_bridge()
+    await client.until_property("ContainerCount", wanted=1)
+
+    assert (await client.refused("getContainerInfo", "s", "plain"))[0] == "NotSupported"
+
+
 async def test_another_dobbys_containers_are_not_taken_for_those_we_knew(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
@@ -209,6 +230,32 @@ async def test_stalled_and_well_again(oci: Client, dobby_process: Process, monke
     assert (await oci.report())["calls"]["Ping"] >= 1
 
 
+async def test_without_a_place_for_ping_silence_is_no_stall(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "ASK_AFTER", 0.1)
+    monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
+    start_dobby()
+    await start_bridge(limits=Limits(in_flight=1))
+    await client.until_property("DobbyAvailable", wanted=True)
+    assert await client.start("slow", make_bundle(tmp_path, "slow-start", start="1500")) == 734
+
+
+async def test_a_ping_that_dies_with_dobby_is_no_error_of_ours(
+    oci: Client, dobby_process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "ASK_AFTER", 0.1)
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    bundle = str(make_bundle(tmp_path, "slow-start", start="60000"))
+    start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", bundle, "", "", []))
+    await oci.until_dobby_has("Ping")
+    dobby_process.kill()
+    assert (await start)[0] == "DobbyUnavailable"
+    gc.collect()
+    assert complaints == []
+
+
 async def test_a_slow_start_is_no_stall(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
@@ -241,6 +288,19 @@ async def test_a_container_that_vanishes_without_a_signal(oci: Client, tmp_path:
     await oci.until_signal("onContainerStopped", 734, "app")
     assert (await oci.refused("getContainerState", "s", "app"))[0] == "NoSuchContainer"
     assert len(oci.heard("onContainerStopped")) == 1
+
+
+async def test_a_silent_end_that_could_not_be_looked_into_is_found_by_the_next_list(
+    oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ends, "CHECK_SECONDS", 0.2)
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("Vanishes", "s", "app")
+    assert await oci.oci("listContainers") == []
+    await oci.start("slow", make_bundle(tmp_path, "slow-start", start="1500"))  # Dobby is held while it is looked into
+    assert await oci.oci("listContainers") == [(879, "slow")]
+    await oci.until_signal("onContainerStopped", 734, "app")
+    assert await oci.property("ContainerCount") == 1
 
 
 async def test_a_restart_on_crash_is_no_end(oci: Client) -> None:

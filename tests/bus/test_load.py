@@ -110,3 +110,46 @@ async def test_a_line_that_is_full(client: Client, start_dobby: StartDobby, star
     said = Counter(await asyncio.gather(*(try_it() for _ in range(20))))
     assert said == {"done": 4, "LimitsExceeded": 16}
     assert (await client.report())["most_open"] <= 2
+
+
+async def test_a_shared_question_times_out_for_nobody_else(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_dobby()
+    await start_bridge(timeouts=Timeouts(call=Duration(0.4)))
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    start = asyncio.create_task(client.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
+    await client.until_dobby_has("StartFromBundle", 2)
+    while not start.done():
+        assert await client.oci("getContainerState", "s", "app") == ("app", "Running")
+        assert (734, "app") in await client.oci("listContainers")
+    await start
+
+
+async def test_more_containers_than_places_in_the_line(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_dobby()
+    await client.listen()
+    await client.until_signal("Ready")
+    for n in range(8):
+        await client.dobby("StartFromBundle", "ssah", f"c{n}", str(make_bundle(tmp_path, f"b{n}")), [])
+    await start_bridge(limits=Limits(in_flight=4, queued=2))
+    assert await client.property("DobbyStatus") == "ready"
+    assert await client.property("ContainerCount") == 8
+
+
+async def test_slots_that_others_take_do_not_make_dobby_deaf(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.oci("execCommand", "sss", "app", "", "true")
+    slow = asyncio.create_task(oci.start("slow", make_bundle(tmp_path, "slow-start", start="1000")))
+    await oci.until_dobby_has("StartFromBundle", 2)
+    others = [asyncio.create_task(oci.dobby("GetState", "i", 734)) for _ in range(25)]
+    await oci.until_dobby_has("GetState", 25)
+    ours = [asyncio.create_task(oci.oci("execCommand", "sss", "app", "", "true")) for _ in range(60)]
+
+    assert await asyncio.gather(*ours) == [None] * 60
+    await asyncio.gather(slow, *others)
+    statuses = [body[1]["DobbyStatus"][1] for member, body in oci.signals if member == "PropertiesChanged" and "DobbyStatus" in body[1]]
+    assert "deaf" not in statuses

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.daemon.conftest import StartBridge
 from tests.standin.bundles import make_bundle
-from tests.standin.processes import ocibridge, private_bus, standin_dobby
+from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
 
 BOUND = 15
 
@@ -90,6 +91,33 @@ def test_the_bus_lost(tmp_path: Path) -> None:
     assert "the bus has closed the connection" in said
     assert "Traceback" not in said
     assert "never retrieved" not in said
+
+
+def test_a_log_that_nobody_reads_any_more(address: str, tmp_path: Path) -> None:
+    """A closed stderr loses the log, and nothing else."""
+    read, write = os.pipe()
+    with standin_dobby(address), ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=write):
+        os.close(write)
+        wait_for_name(address, "org.rdk.dobby")
+        wait_for_name(address)
+        os.close(read)
+        while busctl(address, "listContainers").returncode != 0:
+            pass
+        assert busctl(address, "startContainer", "ssssas", "app", str(make_bundle(tmp_path, "sleep")), "", "", "0").stdout == "i 734\n"
+        assert busctl(address, "listContainers").stdout == 'a(is) 1 734 "app"\n'
+
+
+def test_a_hung_file_system_does_not_keep_it_from_ending(address: str, tmp_path: Path) -> None:
+    hang = "import os, time; os.listdir = lambda path: time.sleep(60); import sys; from ocibridge.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", hang, "--bus", address]
+    with standin_dobby(address), Process(command, {"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=subprocess.DEVNULL) as bridge:
+        wait_for_name(address, "org.rdk.dobby")
+        wait_for_name(address)
+        while busctl(address, "listContainers").returncode != 0:
+            pass
+        busctl(address, "--timeout=0.5", "startContainer", "ssssas", "app", "/hung", "", "", "0")
+        bridge.child.terminate()
+        assert bridge.child.wait(BOUND) == 0
 
 
 def test_another_callsign_and_another_dobby(address: str, start: StartBridge, tmp_path: Path) -> None:

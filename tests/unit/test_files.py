@@ -13,7 +13,7 @@ from ocibridge.bundles import plan_bundle, spec_text
 from ocibridge.config import LogLevel
 from ocibridge.errors import InvalidArgs, NotSupported
 from ocibridge.memory import Memory
-from ocibridge.model import Container, Origin, Plan
+from ocibridge.model import Origin, Plan
 
 
 def bundle(directory: Path, config: Any) -> Path:
@@ -67,15 +67,12 @@ async def test_specs(tmp_path: Path) -> None:
         await spec_text(str(file))
 
 
-def known(container_id: str, plan: Plan) -> Container:
-    return Container(container_id, 91, plan)
-
-
 def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> None:
     memory = Memory(tmp_path / "deep" / "file.json")
     plan = Plan(Origin.BUNDLE, "/b", plugins=False)
-    memory.keep("bus/:1.7", [known("a", plan), known("b", Plan(Origin.UNKNOWN))])
-    assert memory.recall("bus/:1.7") == {("a", 91): plan}
+    under_way = Plan(Origin.SPEC, plugins=True)
+    memory.keep("bus/:1.7", {("a", 91): plan, ("b", 0): under_way})
+    assert memory.recall("bus/:1.7") == {("a", 91): plan, ("b", 0): under_way}
     assert memory.recall("bus/:1.8") == {}
 
 
@@ -91,5 +88,5 @@ def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: py
     (tmp_path / "file").touch()
     memory = Memory(tmp_path / "file" / "memory.json")
     for _ in range(3):
-        memory.keep("x", [])
+        memory.keep("x", {})
     assert capsys.readouterr().err.count("cannot be kept") == 1

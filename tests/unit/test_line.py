@@ -12,7 +12,7 @@ from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method,
 
 
 def call(method: Method[Any]) -> Call[Any]:
-    return Call(method, (), "", None, lambda _: None)  # type: ignore[arg-type] # nobody waits for it here
+    return Call(method)
 
 
 def sent(line: Line) -> list[str]:
@@ -22,7 +22,7 @@ def sent(line: Line) -> list[str]:
     return members
 
 
-def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
+async def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
     line = Line(":1.7")
     for method in (START_FROM_SPEC, START_FROM_SPEC, LIST, START_FROM_SPEC):
         line.join(call(method))
@@ -32,7 +32,7 @@ def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
     assert (len(refused), line.lacking, line.queued) == (2, {"StartFromSpec"}, 0)
 
 
-def test_after_the_first_answer_they_go_together() -> None:
+async def test_after_the_first_answer_they_go_together() -> None:
     line = Line(":1.7")
     for _ in range(4):
         line.join(call(PAUSE))
@@ -42,7 +42,7 @@ def test_after_the_first_answer_they_go_together() -> None:
     assert sent(line) == ["Pause"] * 4
 
 
-def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
+async def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
     line = Line(":1.7")
     for _ in range(3):
         line.join(call(STOP))
@@ -51,7 +51,7 @@ def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
     assert (sent(line), line.queued) == (["Stop"], 1)
 
 
-def test_leaving_before_ones_turn() -> None:
+async def test_leaving_before_ones_turn() -> None:
     line = Line(":1.7")
     first, second, third = call(STOP), call(STOP), call(STOP)
     for one in (first, second, third):
@@ -111,6 +111,7 @@ def test_silence_is_asked_about_and_then_called_a_stall() -> None:
     assert not health.is_stalled(asked, asked)
     now[0] += 4
     assert health.is_stalled(asked, asked)
+    assert not health.is_stalled(None, asked)  # without a Ping, silence proves nothing
 
 
 def test_a_long_start_is_a_stall_only_after_thirty_seconds() -> None:

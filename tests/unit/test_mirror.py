@@ -18,6 +18,7 @@ from ocibridge.observations import (
     Event,
     Listed,
     PictureTaken,
+    PlansChanged,
     StartAnswered,
     Started,
     StateSeen,
@@ -46,7 +47,7 @@ class Seen:
         """Observe; the events of that."""
         before = len(self.events)
         self.mirror.observe(kind(LIFE, *rest))
-        return self.events[before:]
+        return [event for event in self.events[before:] if not isinstance(event, PlansChanged)]
 
     def run(self, container_id: str, descriptor: int) -> None:
         """A container of ours is there."""
@@ -149,7 +150,7 @@ def test_stopped_of_what_may_restart_is_doubted(plan: Plan) -> None:
     seen = Seen()
     seen.mirror.plan_start("a", plan)
     seen(Started, 91, "a")
-    assert seen(Stopped, 91, "a") == [EndDoubted("a", 91, unannounced=False)]
+    assert seen(Stopped, 91, "a") == [EndDoubted("a", 91, seen.mirror.position, unannounced=False)]
     asked = seen.mirror.position
     # A List asked before the signal says nothing of it; one asked after does.
     assert seen(Listed, asked - 1, ((91, "a"),)) == []
@@ -162,17 +163,19 @@ def test_a_doubt_that_no_list_settles_is_believed() -> None:
     seen = Seen()
     seen(Started, 91, "a")
     seen(Stopped, 91, "a")
-    assert seen(EndBelieved, "a", 91) == [ContainerEnded("a", 91, EndCause.STOPPED)]
-    assert seen(EndBelieved, "a", 91) == []
+    at = seen.mirror.position
+    assert seen(EndBelieved, "a", 91, at) == [ContainerEnded("a", 91, EndCause.STOPPED)]
+    assert seen(EndBelieved, "a", 91, at) == []
 
 
 def test_what_no_list_has_is_missing_and_then_lost() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(Listed, seen.mirror.position, ()) == [EndDoubted("a", 91, unannounced=True)]
+    assert seen(Listed, seen.mirror.position, ()) == [EndDoubted("a", 91, seen.mirror.position, unannounced=True)]
     assert (seen.mirror.find("a"), seen.mirror.listing(), seen.mirror.count) == (None, [], 1)
-    assert seen(Listed, seen.mirror.position, ()) == []
-    assert seen(EndBelieved, "a", 91) == [ContainerEnded("a", 91, EndCause.LOST)]
+    # Each List that lacks it says so again: a check of it may have come to nothing.
+    assert seen(Listed, seen.mirror.position, ()) == [EndDoubted("a", 91, seen.mirror.position, unannounced=True)]
+    assert seen(EndBelieved, "a", 91, seen.mirror.position) == [ContainerEnded("a", 91, EndCause.LOST)]
     assert seen.mirror.count == 0
 
 
@@ -180,17 +183,40 @@ def test_a_missing_one_whose_signal_was_on_its_way() -> None:
     seen = Seen()
     seen.run("a", 91)
     seen(Listed, seen.mirror.position, ())
+    at = seen.mirror.position
     assert seen(Stopped, 91, "a") == [ContainerEnded("a", 91, EndCause.STOPPED)]
-    assert seen(EndBelieved, "a", 91) == []
+    assert seen(EndBelieved, "a", 91, at) == []
 
 
 def test_a_missing_one_that_is_back() -> None:
     seen = Seen()
     seen.run("a", 91)
     seen(Listed, seen.mirror.position, ())
+    at = seen.mirror.position
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
-    assert seen(EndBelieved, "a", 91) == []
+    assert seen(EndBelieved, "a", 91, at) == []
     assert found(seen.mirror, "a").descriptor == 91
+
+
+def test_an_older_doubt_does_not_settle_a_newer_one() -> None:
+    """It crashed and was restarted twice in a row: each Stopped is looked into by its own List."""
+    seen = Seen()
+    seen(Listed, seen.mirror.position, ((91, "a"),))
+    seen(Stopped, 91, "a")
+    first = seen.mirror.position
+    seen(Started, 91, "a")
+    seen(Stopped, 91, "a")
+    second = seen.mirror.position
+    assert seen(Listed, first, ((91, "a"),)) == []
+    assert seen(EndBelieved, "a", 91, first) == []
+    assert seen(Listed, second, ((91, "a"),)) == [ContainerRestarted("a", 91)]
+
+
+def test_a_doubted_one_whose_id_is_used_again_had_stopped() -> None:
+    seen = Seen()
+    seen(Listed, seen.mirror.position, ((91, "a"),))
+    seen(Stopped, 91, "a")
+    assert seen(Started, 45, "a") == [ContainerEnded("a", 91, EndCause.STOPPED), ContainerStarted("a", 45)]
 
 
 def test_an_id_used_again_is_another_container() -> None:
@@ -254,6 +280,10 @@ def test_what_was_known_before_our_restart() -> None:
     seen.mirror.recall({("a", 91): BUNDLE})
     seen(Listed, 0, ((91, "a"), (45, "b")))
     assert (found(seen.mirror, "a").plan, found(seen.mirror, "b").plan.origin) == (BUNDLE, Origin.UNKNOWN)
+    seen.mirror.recall({("c", 0): BUNDLE})  # its start was under way when we were stopped
+    seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"), (7, "c")))
+    assert found(seen.mirror, "c").plan is BUNDLE
+    assert seen.mirror.plans() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}
 
 
 def test_memory_of_what_came_and_went_is_bounded() -> None:

@@ -96,6 +96,13 @@ def test_what_is_no_information(text: str) -> None:
         info.parsed(text, CONTAINER)
 
 
+@pytest.mark.parametrize("depth", [17, 100, 500, 900])
+def test_nesting_is_bounded(depth: int) -> None:
+    for opening, closing in ('{"a":', "}"), ('{"a":[', "]}"):
+        with pytest.raises(DobbyRefused):
+            info.parsed(opening * depth + "1" + closing * depth, CONTAINER)
+
+
 def test_what_is_odd_but_json() -> None:
     odd = info.parsed('{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER)
     assert values.dictionary(odd) == {
