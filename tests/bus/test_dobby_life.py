@@ -83,6 +83,21 @@ async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path
     assert (await oci.refused("getContainerState", "s", "slow"))[0] == "NoSuchContainer"
 
 
+async def test_replaced_without_a_gap(oci: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
+    """A second Dobby takes the name: the first one's containers end, and what it says from then on counts for nothing."""
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    slow = str(make_bundle(tmp_path, "slow-start", start="1500"))
+    start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", slow, "", "", []))
+    await oci.until_dobby_has("StartFromBundle", 2)
+    start_dobby()
+    assert (await start)[0] == "DobbyUnavailable"
+    await oci.until_signal("onContainerStopped", 734, "app")
+    await oci.until_property("DobbyAvailable", wanted=True)
+    await oci.until_heard(2, "Started")  # the first Dobby's "slow" has started after all
+    assert await oci.oci("listContainers") == []
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [STARTED, STOPPED]
+
+
 async def test_a_stop_that_loses_dobby_is_no_success(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "frozen", term="frozen"))
     stop = asyncio.create_task(oci.refused("stopContainer", "sb", "app", False))
