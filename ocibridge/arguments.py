@@ -10,9 +10,10 @@ MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
-def check_size(name: str, value: str) -> None:
-    """At most 1 MiB of UTF-8."""
-    if len(value) > LARGEST_STRING // 4 and len(value.encode(errors="replace")) > LARGEST_STRING:
+def check_size(name: str, *values: object) -> None:
+    """At most 1 MiB of UTF-8 in all; what is no string has no size."""
+    texts = [value for value in values if isinstance(value, str)]
+    if sum(map(len, texts)) > LARGEST_STRING // 4 and sum(len(text.encode(errors="replace")) for text in texts) > LARGEST_STRING:
         raise InvalidArgs(f"{name}: larger than 1 MiB")
 
 

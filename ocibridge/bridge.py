@@ -3,6 +3,7 @@
 It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
 """
 
+import asyncio
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -38,20 +39,22 @@ class Bridge:
 
     async def list_containers(self) -> list[tuple[int, str]]:
         """(descriptor, id) of each container, by id; from the mirror where Dobby does not answer within `read`."""
-        await self._find.within_read(self._dobby.listing())
+        await self._find.within(self.timeouts.read, self._dobby.listing())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
     async def container_state(self, text: str) -> tuple[str, State]:
         """(id, state) of a container; from the mirror where Dobby does not answer within `read`."""
         self._dobby.require()
+        now = asyncio.get_running_loop().time
+        until = now() + self.timeouts.read
         container = self._mirror.find(text)
         if container is None:
             if self._starts.is_starting(text):
                 return text, State.STARTING
             container = await self._find.look_up(text, self.timeouts.read)
-        substate = await self._find.within_read(self._dobby.state(container.descriptor))
+        substate = await self._find.within(until - now(), self._dobby.state(container.descriptor))
         # Invalid only if a List asked after it still has the container: else it is an end in progress (design 4).
-        invalid = substate is SubState.INVALID and await self._find.within_read(self._dobby.listing(fresh=True)) is not None
+        invalid = substate is SubState.INVALID and await self._find.within(until - now(), self._dobby.listing(fresh=True)) is not None
         return self._find.present(container, text).id, State.INVALID if invalid else container.substate.state
 
     async def container_info(self, text: str) -> dict[str, Any]:

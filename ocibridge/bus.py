@@ -9,11 +9,11 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sdbus import sd_bus_internals as sd
 
+from ocibridge.members import Interface, Property
 from ocibridge.names import DRIVER, DRIVER_PATH, LOCAL_INTERFACE, PROPERTIES, STANDARD_ERROR_PREFIX
 
 Message = sd.SdBusMessage
@@ -26,8 +26,6 @@ sd.DBUS_ERROR_TO_EXCEPTION.clear()
 NO_TIMEOUT: Final = 2**64 - 1
 OPEN_SECONDS: Final = 5.0
 RELEASED: Final = 1
-READ_ONLY: Final = sd.DbusPropertyEmitsChangeFlag
-CONSTANT: Final = sd.DbusPropertyConstFlag
 
 
 class BusUnavailable(Exception):
@@ -45,47 +43,6 @@ class ErrorReply(Exception):
         super().__init__(f"{name}: {text}")
         self.name = name
         self.text = text
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method that we serve: its signatures, the names of its arguments, and who answers a call of it."""
-
-    name: str
-    signature: str
-    arguments: tuple[str, ...]
-    result_signature: str
-    results: tuple[str, ...]
-    answer: Callable[[Message], None]
-
-
-@dataclass(frozen=True)
-class Property:
-    """A read-only property that we serve."""
-
-    name: str
-    signature: str
-    read: Callable[[], Any]
-    flags: int = READ_ONLY
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal that we send."""
-
-    name: str
-    signature: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Interface:
-    """All members of one interface of one object."""
-
-    name: str
-    methods: tuple[Method, ...] = ()
-    properties: tuple[Property, ...] = ()
-    signals: tuple[Signal, ...] = ()
 
 
 def error_of(failure: BaseException) -> ErrorReply:
@@ -182,16 +139,28 @@ class Bus:
         for m in interface.methods:
             table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
         for p in interface.properties:
-            table.add_property(p.name, p.signature, _getter(p), None, p.flags)
+            table.add_property(
+                p.name, p.signature, _getter(p), None, sd.DbusPropertyConstFlag if p.constant else sd.DbusPropertyEmitsChangeFlag
+            )
         for s in interface.signals:
             table.add_signal(s.name, s.signature, s.arguments, 0)
         self._connection.add_interface(table, path, interface.name)
         self._kept.append(table)
 
-    def send(self, message: Message) -> None:
-        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that."""
+    def send(self, message: Message, *, large: bool = False) -> None:
+        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that.
+
+        `large`: it may be more than the socket takes at once. sdbus's send does not wait for the rest to fit, process
+        does; it may not be called here, since we may be in one of its callbacks.
+        """
         with suppress(sd.SdBusLibraryError):
             message.send()
+        if large:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        with suppress(sd.SdBusLibraryError):
+            self._connection.process()
 
     def emit(self, path: str, interface: str, member: str, signature: str, *args: Any) -> None:
         """Send a signal, at its place among what else we send."""

@@ -42,9 +42,9 @@ class Lookup:
             raise NoSuchContainer(f"there is no container {shown(text)}; listContainers names those that Dobby has")
         return container
 
-    async def within_read(self, question: "asyncio.Future[T]") -> T | None:
-        """The answer, or None where it does not come within `timeouts.read`: the mirror has to do."""
-        await asyncio.wait([question], timeout=self.timeouts.read)
+    async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:
+        """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable."""
+        await asyncio.wait([question], timeout=max(seconds, 0.0))
         answer = question.result() if question.done() else None
         self._dobby.require()
         return answer

@@ -108,6 +108,7 @@ class Mirror:
     def _picture_taken(self, _: obs.PictureTaken) -> None:
         for container in sorted(self._containers.values(), key=lambda c: c.id):
             self._announce(container)
+        self._recalled = {}  # it has served: whatever comes from now on is new
         self._set_status(DobbyStatus.READY)
 
     def _started(self, seen: obs.Started) -> None:

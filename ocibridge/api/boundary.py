@@ -15,8 +15,9 @@ import structlog
 from ocibridge.api import values
 from ocibridge.api.callers import Caller, Callers
 from ocibridge.arguments import check_size
-from ocibridge.bus import Bus, Message, Method
+from ocibridge.bus import Bus, Message
 from ocibridge.errors import BridgeError, Failed, Timeout, shown
+from ocibridge.members import Method
 
 log = structlog.get_logger()
 
@@ -77,7 +78,7 @@ class Boundary:
         try:
             arguments = message.parse_to_tuple()
             for name, value in zip(member.arguments, arguments, strict=True):
-                _check_sizes(name, value)
+                check_size(name, *(value if isinstance(value, list) else [value]))
             result = await member.run(*arguments)
             reply = message.create_reply()
             if member.result_signature:
@@ -91,21 +92,21 @@ class Boundary:
             refusal = Failed(f"{member.name} failed inside ocibridge; its journal has the details")
         if refusal is not None:
             reply = message.create_error_reply(refusal.dbus_name, values.text(refusal.text))
-        who = None if caller is None else await caller  # before the reply: a caller that has it may leave at once
+        who = None if caller is None else await _known(caller)  # before the reply: a caller that has it may leave at once
         if message.expect_reply:
-            self._bus.send(reply)
+            self._bus.send(reply, large=member.result_signature.startswith("a"))
         if who is not None:
             _record(member, arguments, result, refusal, who, time.monotonic() - began)
         elif refusal is not None:
             log.debug(f"{member.name} refused: {refusal.text}", METHOD=member.name, SENDER=message.sender, ERROR_NAME=refusal.dbus_name)
 
 
-def _check_sizes(name: str, value: Any) -> None:
-    if isinstance(value, str):
-        check_size(name, value)
-    elif isinstance(value, list):
-        for item in value:
-            _check_sizes(name, item)
+async def _known(caller: "asyncio.Task[Caller]") -> Caller | None:
+    """Who it is; None where we are told to stop meanwhile, which must not keep the reply back."""
+    try:
+        return await asyncio.shield(caller)  # others of the same sender wait for it too
+    except asyncio.CancelledError:
+        return None
 
 
 def _record(

@@ -9,7 +9,8 @@ from ocibridge import __version__
 from ocibridge.api import values
 from ocibridge.api.boundary import Boundary, Member
 from ocibridge.bridge import Bridge
-from ocibridge.bus import CONSTANT, Bus, Interface, Property, Signal
+from ocibridge.bus import Bus
+from ocibridge.members import Interface, Property, Signal
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus
 from ocibridge.names import INTERFACE, OBJECT_PATH
@@ -67,7 +68,7 @@ class OciContainer:
 
     def _properties(self) -> tuple[Property, ...]:
         return (
-            Property("Version", "s", lambda: __version__, CONSTANT),
+            Property("Version", "s", lambda: __version__, constant=True),
             Property("DobbyAvailable", "b", lambda: self._mirror.status is DobbyStatus.READY),
             Property("DobbyStatus", "s", lambda: self._mirror.status.value),
             Property("ContainerCount", "u", lambda: self._mirror.count),

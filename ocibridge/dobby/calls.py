@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from ocibridge.config import Timeouts
 from ocibridge.dobby import protocol
 from ocibridge.dobby.client import Client
-from ocibridge.dobby.line import retrieved
 from ocibridge.dobby.protocol import Method
+from ocibridge.dobby.question import Question
 from ocibridge.errors import DobbyUnavailable, shown
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container, DobbyStatus, SubState
@@ -16,6 +16,7 @@ from ocibridge.observations import Listed, Observation, StartAnswered, StateSeen
 
 T = TypeVar("T")
 
+DESCRIPTORS = 1023  # that Dobby can hand out (facts 5)
 WHY_UNAVAILABLE = {
     DobbyStatus.ABSENT: "Dobby is not on the bus; is it running? (systemctl status dobby)",
     DobbyStatus.STARTING: "Dobby is starting and does not take calls yet",
@@ -32,8 +33,8 @@ class Calls:
         self._mirror = mirror
         self._unavailable_since = time.time()
         self.timeouts = timeouts
-        self._listing: asyncio.Future[Any] | None = None
-        self._states: dict[int, asyncio.Future[Any]] = {}
+        self._listing = Question(self._ask_list)
+        self._states: dict[int, Question[SubState]] = {}
 
     def status_changed(self) -> None:
         """The mirror's status is another one: from now on is what error texts say."""
@@ -50,24 +51,21 @@ class Calls:
         """What keeps Dobby from answering, for error texts."""
         return self._client.busy_with()
 
-    # Reading. Who asks while the same question is out shares it (Dobby's queue is first in, first out). The question
-    # itself waits as long as Dobby lives, each asker as long as it likes.
+    # Reading. The question itself waits as long as Dobby lives, each asker as long as it likes.
 
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.require()
-        if fresh or self._listing is None or self._listing.done():
-            self._listing = self._ask_list()
-        return _share(self._listing)
+        return self._listing.share(self.timeouts.call, fresh=fresh)
 
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
         self.require()
-        asked = self._states.get(descriptor)
-        if fresh or asked is None or asked.done():
-            asked = self._states[descriptor] = self._ask_state(descriptor)
-            asked.add_done_callback(lambda done: self._states.pop(descriptor) if self._states.get(descriptor) is done else None)
-        return _share(asked)
+        if descriptor not in self._states:
+            self._states[descriptor] = Question(lambda: self._ask_state(descriptor))
+            while len(self._states) > DESCRIPTORS:
+                self._states.pop(next(iter(self._states)))
+        return self._states[descriptor].share(self.timeouts.call, fresh=fresh)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""
@@ -138,10 +136,3 @@ class Calls:
     def _feed(self, seen: Observation | None) -> None:
         if seen is not None:
             self._mirror.observe(seen)
-
-
-def _share(question: "asyncio.Future[T]") -> "asyncio.Future[T]":
-    """A future of one asker's own: whoever gives up takes the question from nobody else, and need not hear how it ended."""
-    share = asyncio.shield(question)
-    share.add_done_callback(retrieved)
-    return share

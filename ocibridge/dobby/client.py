@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ocibridge.bus import Bus, Message, error_of
+from ocibridge.bus import Bus, ErrorReply, Message, error_of
 from ocibridge.config import DobbyNames, Limits
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
@@ -143,35 +143,27 @@ class Client:
     def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
         error = error_of(failure)
         refusal = refusal_of(error, line.answered)
+        if refusal is not Refusal.GONE:
+            self._health.answered(work=call.method is not PING)
         if refusal is Refusal.DEAF and line.outstanding:
             # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
             line.choked = True
-            line.put_back(call)
-            return
-        line.choked = False
-        if refusal is not Refusal.GONE:
-            self._health.answered(work=call.method is not PING)
-        told: BridgeError
-        match refusal:
-            case Refusal.GONE:
-                told = DobbyUnavailable(f"{call}: Dobby went away without an answer ({error.text})")
-            case Refusal.STARTING:
-                told = DobbyStarting("Dobby is starting and does not take calls yet")
-            case Refusal.DEAF:
-                told = DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
-                self._turn_deaf(line)
-            case Refusal.LACKING:
-                told = _not_supported(call.method)
-            case Refusal.OTHER:
-                told = DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
+            if call.method is not PING and not call.answer.done():
+                line.put_back(call)
+                return
+        else:
+            line.choked = False
+        told = _told(refusal, call, error)
+        if refusal is Refusal.DEAF and not line.choked:
+            self._turn_deaf(line)
         for held in line.learn(call.method.member, known=False, lacking=refusal is Refusal.LACKING):
             self._refuse(held, told)
         self._refuse(call, told)
 
     def _turn_deaf(self, line: Line) -> None:
-        """Nobody is left to wait for something that will not come, but the questions that find out when it is well."""
+        """Nobody is left to wait for something that will not come."""
         self.disturbed(Refusal.DEAF)
-        for call in [call for call in line if not call.sent_at and call.timer is not None]:
+        for call in [call for call in line if not call.sent_at]:
             line.leave(call)
             self._refuse(call, DobbyDeaf(f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"))
 
@@ -210,6 +202,21 @@ class Client:
             self.disturbed(Refusal.OTHER)
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(self._health.interval, self._look)
+
+
+def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:
+    """What the asker is told of an error reply."""
+    match refusal:
+        case Refusal.GONE:
+            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({error.text})")
+        case Refusal.STARTING:
+            return DobbyStarting("Dobby is starting and does not take calls yet")
+        case Refusal.DEAF:
+            return DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
+        case Refusal.LACKING:
+            return _not_supported(call.method)
+        case Refusal.OTHER:
+            return DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
 
 
 def _not_supported(method: Method[Any]) -> NotSupported:

@@ -20,6 +20,7 @@ class Call(Generic[T]):
     arguments: tuple[Any, ...] = ()
     subject: str = ""
     arrived: Callable[[T | None], None] = lambda _: None
+    place: int = 0  # in the order of arrival
     sent_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
     answer: "asyncio.Future[T]" = field(init=False)
@@ -48,6 +49,7 @@ class Line:
         self.owner = owner
         self.answered = False  # Dobby has answered any call in this life
         self.outstanding: dict[asyncio.Future[Message], Call[Any]] = {}
+        self._joined = 0
         self.choked = False  # Dobby's slots are all taken at the moment: nothing goes out before an answer has come
         self.lacking: set[str] = set()
         self._known: set[str] = set()
@@ -68,6 +70,11 @@ class Line:
 
     def join(self, call: Call[Any]) -> None:
         """Take a place at the end."""
+        self._joined += 1
+        call.place = self._joined
+        self._enter(call)
+
+    def _enter(self, call: Call[Any]) -> None:
         member = call.method.member
         if member in self._known:
             self._waiting.append(call)
@@ -82,9 +89,10 @@ class Line:
         return self._waiting.popleft() if self._waiting else None
 
     def put_back(self, call: Call[Any]) -> None:
-        """To the head of the line: Dobby has not seen the call."""
+        """To its old place: Dobby has not seen the call, and later ones must not overtake it."""
         call.sent_at = 0.0
-        self._waiting.appendleft(call)
+        index = next((i for i, other in enumerate(self._waiting) if other.place > call.place), len(self._waiting))
+        self._waiting.insert(index, call)
 
     def leave(self, call: Call[Any]) -> None:
         """Give up a place; if others were held for this call, the next of them goes instead."""
@@ -109,7 +117,7 @@ class Line:
 
     def _release(self, member: str) -> None:
         for call in self._held.pop(member):
-            self.join(call)
+            self._enter(call)
 
 
 def retrieved(answer: "asyncio.Future[Any]") -> None:

@@ -1,6 +1,8 @@
 """Many callers, slow Dobbies: nobody waits for others longer than Dobby makes unavoidable, and Dobby is never overrun."""
 
 import asyncio
+import json
+import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +155,32 @@ async def test_slots_that_others_take_do_not_make_dobby_deaf(oci: Client, tmp_pa
     await asyncio.gather(slow, *others)
     statuses = [body[1]["DobbyStatus"][1] for member, body in oci.signals if member == "PropertiesChanged" and "DobbyStatus" in body[1]]
     assert "deaf" not in statuses
+
+
+async def test_a_caller_gets_its_order_also_through_a_full_pool(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    for member in ("pauseContainer", "resumeContainer"):
+        await oci.oci(member, "s", "app")
+    slow = asyncio.create_task(oci.start("slow", make_bundle(tmp_path, "slow-start", start="1000")))
+    await oci.until_dobby_has("StartFromBundle", 2)
+    others = [asyncio.create_task(oci.dobby("GetState", "i", 734)) for _ in range(REPLY_SLOTS - 1)]
+    await oci.until_dobby_has("GetState", REPLY_SLOTS - 1)
+    pairs = [asyncio.create_task(oci.oci(member, "s", "app")) for member in ("pauseContainer", "resumeContainer") * 3]
+
+    assert await asyncio.gather(*pairs) == [None] * 6
+    await asyncio.gather(slow, *others)
+    assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+
+
+async def test_a_reply_that_the_socket_does_not_take_at_once(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_dobby()
+    daemon = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    connection = socket.socket(fileno=daemon._bus._connection.get_fd())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    connection.detach()  # the descriptor stays sd-bus's
+    text = json.dumps({"text": "x" * 900_000})
+    await client.start("large", make_bundle(tmp_path, "large", info=text))
+    assert await client.oci("getContainerInfo", "s", "large") == {"text": ("s", "x" * 900_000)}

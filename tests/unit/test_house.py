@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2] / "ocibridge"
 MODULES = {
     ".".join(("ocibridge", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
 }
-VOCABULARY = {"names", "errors", "model", "observations", "config"}
+VOCABULARY = {"members", "names", "errors", "model", "observations", "config"}
 CORE = {"arguments", "bridge", "bundles", "deadline", "ends", "info", "lookup", "memory", "mirror", "port", "starts", "stops"}
 MOST_LINES = 250
 # The one module of ours through which each of these is reached.

@@ -1,5 +1,6 @@
 """The line in front of Dobby, and the silence behind it."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from ocibridge.dobby import protocol
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
 from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, Refusal, refusal_of
+from ocibridge.dobby.question import Question
 
 
 def call(method: Method[Any]) -> Call[Any]:
@@ -49,6 +51,39 @@ async def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
     assert sent(line) == ["Stop"]
     line.learn("Stop", known=False, lacking=False)
     assert (sent(line), line.queued) == (["Stop"], 1)
+
+
+async def test_what_dobby_could_not_take_keeps_its_place() -> None:
+    line = Line(":1.7")
+    line.learn("Stop", known=True, lacking=False)
+    calls = [call(STOP) for _ in range(6)]
+    for one in calls:
+        line.join(one)
+    out = [line.next() for _ in range(4)]
+    for refused in (out[1], out[3], out[2]):
+        assert refused is not None
+        line.put_back(refused)
+    assert [line.next() for _ in range(5)] == [calls[1], calls[2], calls[3], calls[4], calls[5]]
+
+
+async def test_a_question_is_shared_and_asked_twice_at_the_most() -> None:
+    asked: list[asyncio.Future[int]] = []
+
+    def ask() -> "asyncio.Future[int]":
+        asked.append(asyncio.get_running_loop().create_future())
+        return asked[-1]
+
+    question = Question(ask)
+    first, second = question.share(60, fresh=False), question.share(60, fresh=False)
+    first.cancel()
+    asked[0].set_result(1)
+    assert (await second, len(asked)) == (1, 1)
+    for _ in range(5):
+        question.share(-1, fresh=False)  # no patience: each answer counts as lost
+    assert len(asked) == 3
+    asked[1].set_result(2)
+    question.share(-1, fresh=False)
+    assert len(asked) == 4
 
 
 async def test_leaving_before_ones_turn() -> None:

@@ -280,10 +280,13 @@ def test_what_was_known_before_our_restart() -> None:
     seen.mirror.recall({("a", 91): BUNDLE})
     seen(Listed, 0, ((91, "a"), (45, "b")))
     assert (found(seen.mirror, "a").plan, found(seen.mirror, "b").plan.origin) == (BUNDLE, Origin.UNKNOWN)
-    seen.mirror.recall({("c", 0): BUNDLE})  # its start was under way when we were stopped
+    seen.mirror.recall({("c", 0): BUNDLE, ("d", 0): BUNDLE})  # their starts were under way when we were stopped
     seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"), (7, "c")))
     assert found(seen.mirror, "c").plan is BUNDLE
     assert seen.mirror.plans() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}
+    seen(PictureTaken)  # "d" failed to start; a later container of that id is somebody else's
+    seen(Started, 5, "d")
+    assert found(seen.mirror, "d").plan.origin is Origin.UNKNOWN
 
 
 def test_memory_of_what_came_and_went_is_bounded() -> None:

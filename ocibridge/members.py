@@ -1,0 +1,46 @@
+"""What we serve on the bus, as data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that we serve: its signatures, the names of its arguments, and who answers a call (a message) of it."""
+
+    name: str
+    signature: str
+    arguments: tuple[str, ...]
+    result_signature: str
+    results: tuple[str, ...]
+    answer: Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Property:
+    """A read-only property that we serve; unless `constant`, we announce its changes."""
+
+    name: str
+    signature: str
+    read: Callable[[], Any]
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal that we send."""
+
+    name: str
+    signature: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """All members of one interface of one object."""
+
+    name: str
+    methods: tuple[Method, ...] = ()
+    properties: tuple[Property, ...] = ()
+    signals: tuple[Signal, ...] = ()
