@@ -4,15 +4,15 @@ Files are read in a thread, since flash can be slow, and nothing that is not a r
 """
 
 import asyncio
-import json
 import os
 import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
+from ocibridge import json_text
 from ocibridge.errors import InvalidArgs, NotSupported, shown
 from ocibridge.model import Origin, Plan
 
@@ -80,12 +80,12 @@ def _plan_bundle(path: str) -> Plan:
 def _has_plugins(path: str) -> bool | None:
     """Whether config.json has an `rdkPlugins` object; None if we may not read it. Raises InvalidArgs if it is no JSON."""
     try:
-        config = json.loads(_read_regular(Path(path, CONFIG), LARGEST_CONFIG))
+        config = json_text.parse(_read_regular(Path(path, CONFIG), LARGEST_CONFIG))
     except FileNotFoundError:
         raise InvalidArgs(f"bundlePath {shown(path)}: has no {CONFIG}") from None
     except OSError:
         return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidArgs(f"bundlePath {shown(path)}: {CONFIG} cannot be parsed: {error}") from None
     if not isinstance(config, dict):
         raise InvalidArgs(f"bundlePath {shown(path)}: {CONFIG} is not a JSON object")
@@ -107,9 +107,9 @@ def _checked_spec(text: str, named: str) -> str:
     try:
         if len(text.encode()) > LARGEST_SPEC:
             raise InvalidArgs(f"{named}: larger than 1 MiB")
-        spec: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgs(f"{named}: is neither a JSON object nor the absolute path of a file that holds one ({error})") from None
+        spec = json_text.parse(text)
+    except ValueError as error:
+        raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
     if not isinstance(spec, dict) or "\0" in text:
         raise InvalidArgs(f"{named}: is JSON, but not an object")
     return text

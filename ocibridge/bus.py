@@ -7,6 +7,7 @@ version is pinned and nobody else imports them.
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -70,7 +71,7 @@ class Bus:
             async with asyncio.timeout(OPEN_SECONDS):
                 await bus.driver("GetId")
         except (sd.SdBusBaseError, ErrorReply) as failure:
-            raise BusUnavailable(f"cannot open bus {where}: {failure}") from failure
+            raise BusUnavailable(f"cannot open bus {where}: {_reason(failure)}") from failure
         except TimeoutError:
             raise BusUnavailable(f"bus {where} does not answer within {OPEN_SECONDS:.0f} s") from None
         return bus
@@ -188,6 +189,12 @@ class Bus:
     def close(self) -> None:
         """Flush and close."""
         self._connection.close()
+
+
+def _reason(failure: Exception) -> str:
+    """sdbus tells an errno only at the end of a text about its own source files."""
+    number = re.search(r"error number: (\d+)$", str(failure))
+    return os.strerror(int(number[1])) if number else str(failure)
 
 
 def _getter(served: Property) -> Callable[[Message], None]:

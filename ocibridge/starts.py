@@ -14,10 +14,13 @@ from ocibridge.port import Dobby
 # With a bundle that Dobby has converted, the id becomes the host name (facts 5).
 LONGEST_HOSTNAME: Final = 64
 BUNDLE_CAUSES: Final = (
+    "an earlier container of that id was still ending, "
     "the bundle is not there or not writable for Dobby, its config.json is not to Dobby's liking, a hook or crun failed, "
     "the westerosSocket is not there"
 )
-SPEC_CAUSES: Final = "the spec is incomplete or of an unknown version, a hook or crun failed"
+SPEC_CAUSES: Final = (
+    "an earlier container of that id was still ending, the spec is incomplete or of an unknown version, a hook or crun failed"
+)
 
 
 class Starts:

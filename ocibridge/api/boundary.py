@@ -84,7 +84,9 @@ class Boundary:
             if member.result_signature:
                 reply.append_data(member.result_signature, *result)
         except BridgeError as error:
-            refusal = error
+            # Without its traceback, whose frames hold this one and with it the arguments: megabytes, until the next gc.
+            refusal = error.with_traceback(None)
+            refusal.__context__ = None
         except asyncio.CancelledError:
             refusal = Timeout(STOPPING_TEXT)
         except Exception:

@@ -51,7 +51,7 @@ class Client:
             calls = list(line)
             line.outstanding.clear()
             for call in calls:
-                self._refuse(call, self._gone())
+                self._refuse(call, _died_with(call) if call.sent_at else self._gone())
 
     def busy_with(self) -> str:
         """What Dobby was asked longest ago and has not answered, for error texts."""
@@ -217,6 +217,10 @@ def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:
             return _not_supported(call.method)
         case Refusal.OTHER:
             return DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
+
+
+def _died_with(call: Call[Any]) -> DobbyUnavailable:
+    return DobbyUnavailable(f"{call}: Dobby went away before it answered; whether it has happened is not known")
 
 
 def _not_supported(method: Method[Any]) -> NotSupported:

@@ -1,6 +1,7 @@
 """Random junk in every argument: always a reply, always one of the closed list of errors, and Dobby unharmed."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -80,3 +81,17 @@ async def test_the_log_cannot_be_forged(capsys: pytest.CaptureFixture[str], oci:
     lines = capsys.readouterr().err.splitlines()
     assert not any(line.startswith("ocibridge: info: \x1b") for line in lines)
     assert any("\\n" in line and "\\x1b" in line for line in lines)
+
+
+async def test_a_refused_call_leaves_nothing_behind(oci: Client) -> None:
+    """An error that is kept keeps its frames, and these the arguments: megabytes a call until the garbage collector runs."""
+    gc.collect()
+    before = {id(e) for e in gc.get_objects() if isinstance(e, errors.BridgeError)}  # of other tests' daemons
+    gc.disable()
+    try:
+        for text in ("x" * (2 << 20), "nosuch"):
+            await oci.refused("getContainerState", "s", text)
+            await asyncio.sleep(0)  # the call's task ends
+            assert [e.text for e in gc.get_objects() if isinstance(e, errors.BridgeError) and id(e) not in before] == []
+    finally:
+        gc.enable()

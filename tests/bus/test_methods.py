@@ -129,7 +129,20 @@ async def test_what_is_no_spec(oci: Client, tmp_path: Path) -> None:
     os.mkfifo(fifo)
     array = tmp_path / "array.json"
     array.write_text("[]")
-    for spec in ["", "{", "[]", "null", "spec.json", str(tmp_path), str(fifo), str(tmp_path / "none"), str(array), "/dev/zero"]:
+    for spec in [
+        "",
+        "{",
+        '{"a": NaN}',
+        '{"a":' * 9000,
+        "[]",
+        "null",
+        "spec.json",
+        str(tmp_path),
+        str(fifo),
+        str(tmp_path / "none"),
+        str(array),
+        "/dev/zero",
+    ]:
         name, said = await oci.refused("startContainerFromDobbySpec", "sss", "app", spec, "")
         assert (name, "dobbySpec" in said) == ("InvalidArgs", True), spec
     assert "StartFromSpec" not in (await oci.report())["calls"]

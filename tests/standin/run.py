@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 
@@ -13,21 +14,18 @@ ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell
 
 cd {root}
 export DBUS_SESSION_BUS_ADDRESS='{address}'
-oci="busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
-busctl --user introspect org.rdk.OCIContainer /org/rdk/OCIContainer
-$oci startContainer ssssas SleepTest "$PWD/examples/bundles/sleep" "" "" 0
-$oci listContainers
-$oci getContainerState s SleepTest
-$oci stopContainer sb SleepTest false
-gdbus monitor --session -d org.rdk.OCIContainer
+oci() {{ busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }}
+oci listContainers
+busctl --user get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus ContainerCount
+busctl --user --no-pager introspect org.rdk.OCIContainer /org/rdk/OCIContainer
 
-Ctrl-C ends it all.
+The README's first session goes on from here. Ctrl-C ends it all.
 """
 
 
 def main() -> None:
     # SIGINT too: a shell without job control starts `make run &` with it ignored, and Python would leave it so.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
@@ -38,7 +36,7 @@ def main() -> None:
         wait = ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"]
         subprocess.run(wait, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True)
         print(TEXT.format(root=ROOT, address=address), flush=True)
-        bridge.child.wait()
+        sys.exit(f"ocibridge has ended by itself, with {bridge.child.wait()}")
 
 
 if __name__ == "__main__":
