@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.bus.conftest import StartDobby
 from tests.standin.bundles import make_bundle
 from tests.standin.client import Client
 
@@ -167,7 +170,13 @@ async def test_a_second_stop_joins_the_first(oci: Client, tmp_path: Path) -> Non
     assert (await oci.report())["calls"]["Stop"] == 1
 
 
-async def test_a_stop_with_force_does_not_join_one_without(oci: Client, tmp_path: Path) -> None:
+async def test_a_stop_with_force_does_not_join_one_without(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    start_dobby(durations={"Reap": 500})  # so that the gentle one still finds it paused when it asks why it was refused
+    await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    oci = client
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     gentle = asyncio.create_task(oci.refused("stopContainer", "sb", "app", False))
@@ -183,6 +192,7 @@ async def test_a_stop_with_force_does_not_join_one_without(oci: Client, tmp_path
 async def test_a_container_that_ends_while_we_ask_is_stopped(oci: Client, tmp_path: Path) -> None:
     await oci.start("slow", make_bundle(tmp_path, "ignores-SIGTERM", term="ignored"))
     stop = asyncio.create_task(oci.oci("stopContainer", "sb", "slow", False))
+    await oci.until_dobby_has("Stop")
     await oci.fate("Exits", "si", "slow", 0)
 
     await stop
