@@ -24,12 +24,25 @@ class Stops:
 
         Errors: WrongState (paused, and no force), DobbyRefused, Timeout, DobbyUnavailable.
         """
-        stop = self._under_way.get((container, True)) or self._under_way.get((container, force))
-        if stop is None:
-            stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, self._ends.of(container)))
-            self._under_way[container, force] = stop
-            stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
-        await asyncio.shield(stop)
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        end = self._ends.of(container)
+        while True:
+            joined = self._under_way.get((container, True)) or self._under_way.get((container, force))
+            try:
+                await asyncio.shield(joined or self._begin(container, force, until - now(), end))
+            except Timeout:
+                # The joined one's time was over: what is left of our own goes to a stop of our own.
+                if joined is None or now() >= until:
+                    raise
+            else:
+                return
+
+    def _begin(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[EndCause]") -> "asyncio.Task[None]":
+        stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, end))
+        self._under_way[container, force] = stop
+        stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
+        return stop
 
     async def _stop(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[EndCause]") -> None:
         container.stopping += 1
@@ -43,7 +56,7 @@ class Stops:
                     await self._why_not(container, force)
                 cause = await end
         except (TimeoutError, Timeout):
-            told = f"{container} has not ended within {seconds:g} s; it may still do so; {self._dobby.busy_with()}"
+            told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.busy_with()}"
             raise Timeout(told) from None
         finally:
             container.stopping -= 1
