@@ -35,6 +35,10 @@ class Ends:
             self._waiting[key] = asyncio.get_running_loop().create_future()
         return asyncio.shield(self._waiting[key])
 
+    def is_awaited(self, container: Container) -> bool:
+        """Whether somebody waits for the end of this container: it has not come yet."""
+        return (container.id, container.descriptor) in self._waiting
+
     def ended(self, event: ContainerEnded) -> None:
         """A container has ended."""
         waiting = self._waiting.pop((event.id, event.descriptor), None)

@@ -48,12 +48,8 @@ class Stops:
         container.stopping += 1
         try:
             async with asyncio.timeout(seconds):
-                accepted = self._dobby.stop(container, force)
-                # It may end by itself before Dobby comes to our request.
-                either: list[asyncio.Future[Any]] = [accepted, end]
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if not end.done() and not accepted.result():
-                    await self._why_not(container, force)
+                if self._ends.is_awaited(container):  # else it has ended, and its descriptor may be another's by now
+                    await self._request(container, force, end)
                 cause = await end
         except (TimeoutError, Timeout):
             told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.busy_with()}"
@@ -62,6 +58,14 @@ class Stops:
             container.stopping -= 1
         if cause is EndCause.DOBBY_GONE:
             raise DobbyUnavailable(f"Dobby went away while {shown(container.id)} was being stopped; whether it still runs is not known")
+
+    async def _request(self, container: Container, force: bool, end: "asyncio.Future[EndCause]") -> None:
+        """Returns when Dobby has accepted, or the container has ended by itself before Dobby came to our request."""
+        accepted = self._dobby.stop(container, force)
+        either: list[asyncio.Future[Any]] = [accepted, end]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not end.done() and not accepted.result():
+            await self._why_not(container, force)
 
     async def _why_not(self, container: Container, force: bool) -> None:
         """Returns if the container has ended, or is about to, by itself."""

@@ -26,7 +26,7 @@ WHY_UNAVAILABLE = {
 
 
 class Calls:
-    """What the bridge can ask of Dobby (`bridge.Dobby`). Each method sends at once and returns a future."""
+    """What the bridge can ask of Dobby (`port.Dobby`). Each method sends at once and returns a future."""
 
     def __init__(self, client: Client, mirror: Mirror, timeouts: Timeouts) -> None:
         self._client = client
