@@ -4,10 +4,16 @@ import re
 from typing import Final
 
 from ocibridge.errors import InvalidArgs, shown
+from ocibridge.model import State, SubState
 
 LARGEST_STRING: Final = 1 << 20  # bytes
 MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+STATES: Final = sorted({word.value for word in (*State, *SubState)})
+# What Dobby passes on (facts, Mount), and mount(8)'s words for what is so without any.
+DOBBY_FLAGS: Final = {"bind", "rbind", "silent", "ro", "sync", "dirsync", "noatime", "nodiratime", "relatime", "strictatime"}
+MOUNT_FLAGS: Final = DOBBY_FLAGS | {"noexec", "nodev", "nosuid"} | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
 
 
 def check_size(name: str, *values: object) -> None:
@@ -58,3 +64,18 @@ def check_environment(variables: list[str]) -> None:
         name, equals, _ = variable.partition("=")
         if not name or not equals:
             raise InvalidArgs(f"envvar {shown(variable)}: must be NAME=VALUE")
+
+
+def check_mount_flags(flags: list[str]) -> None:
+    """Dobby drops a flag that it does not know silently; we say so. Without "bind" or "rbind" it mounts nothing."""
+    unknown = [flag for flag in flags if flag not in MOUNT_FLAGS]
+    if unknown:
+        raise InvalidArgs(f"flags: {shown(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}")
+    if not {"bind", "rbind"} & set(flags):
+        raise InvalidArgs('flags: "bind" or "rbind" must be among them, since Dobby mounts nothing else')
+
+
+def check_state(word: str) -> None:
+    """A word of `State` or `SubState`."""
+    if word not in STATES:
+        raise InvalidArgs(f"state {shown(word)}: must be one of {', '.join(STATES)}")

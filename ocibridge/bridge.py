@@ -3,37 +3,50 @@
 It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
 """
 
-import asyncio
-from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Final
 
 from ocibridge import arguments, info
+from ocibridge.changes import Changes
 from ocibridge.config import Timeouts, UnknownOrigin
 from ocibridge.deadline import deadline
 from ocibridge.ends import Ends
-from ocibridge.errors import DobbyRefused, NoSuchContainer, NotSupported, shown
-from ocibridge.lookup import WHERE_DOBBY_LOGS, Lookup
+from ocibridge.errors import NotSupported, shown
+from ocibridge.exits import Exit
+from ocibridge.history import History
+from ocibridge.lookup import Lookup
 from ocibridge.mirror import Mirror
-from ocibridge.model import Container, State, SubState
+from ocibridge.model import Caller, Container, State, SubState, Which, name_of
 from ocibridge.port import Dobby
 from ocibridge.starts import Starts
+from ocibridge.states import States
 from ocibridge.stops import Stops
+from ocibridge.waits import Waits
+
+MOUNT_CAUSES: Final = (
+    "the target exists already, its parent does not or is not writable for the container, the source is no directory, "
+    "the bundle lacks the storage plugin or slave propagation"
+)
 
 
 class Bridge:
-    """The operations of org.rdk.OCIContainer1. Where a `text` is taken, it is an id or a descriptor's decimal text.
+    """The operations of org.rdk.OCIContainer1. `which`: an id, a descriptor's decimal text, or the container itself.
 
-    All raise DobbyUnavailable, Timeout and LimitsExceeded, those with a `text` NoSuchContainer as well; what else they
+    All raise DobbyUnavailable, Timeout and LimitsExceeded, those with a `which` NoSuchContainer as well; what else they
     raise stands with each.
     """
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, ends: Ends, timeouts: Timeouts, unknown_origin: UnknownOrigin) -> None:
+    def __init__(
+        self, mirror: Mirror, dobby: Dobby, ends: Ends, waits: Waits, history: History, timeouts: Timeouts, unknown_origin: UnknownOrigin
+    ) -> None:
         self._mirror = mirror
         self._dobby = dobby
+        self._history = history
         self._find = Lookup(mirror, dobby, timeouts)
-        self._stops = Stops(dobby, ends)
         self._starts = Starts(mirror, dobby)
+        self._stops = Stops(mirror, dobby, ends)
+        self._states = States(mirror, dobby, self._find, self._starts, waits)
+        self._changes = Changes(mirror, dobby, self._find, waits)
         self.timeouts = timeouts
         self.unknown_origin = unknown_origin
 
@@ -42,25 +55,14 @@ class Bridge:
         await self._find.within(self.timeouts.read, self._dobby.listing())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
-    async def container_state(self, text: str) -> tuple[str, State]:
+    async def container_state(self, which: Which) -> tuple[str, State]:
         """(id, state) of a container; from the mirror where Dobby does not answer within `read`."""
-        self._dobby.require()
-        now = asyncio.get_running_loop().time
-        until = now() + self.timeouts.read
-        container = self._mirror.find(text)
-        if container is None:
-            if self._starts.is_starting(text):
-                return text, State.STARTING
-            container = await self._find.look_up(text, self.timeouts.read)
-        substate = await self._find.within(until - now(), self._dobby.state(container.descriptor))
-        # Invalid only if a List asked after it still has the container: else it is an end in progress (design 4).
-        invalid = substate is SubState.INVALID and await self._find.within(until - now(), self._dobby.listing(fresh=True)) is not None
-        return self._find.present(container, text).id, State.INVALID if invalid else container.substate.state
+        return await self._states.state(which)
 
-    async def container_info(self, text: str) -> dict[str, Any]:
+    async def container_info(self, which: Which) -> dict[str, Any]:
         """Dobby's GetInfo, its `state` in the document's words. Raises NotSupported (it would kill Dobby), DobbyRefused."""
-        async with self._within_call("getContainerInfo", text):
-            container = await self._find.resolve(text)
+        async with self._within_call("getContainerInfo", which):
+            container = await self._find.resolve(which)
             self._check_survivable(container, "getContainerInfo")
             answer = await self._dobby.info(container)
             if not answer:
@@ -80,48 +82,95 @@ class Bridge:
         async with deadline(self.timeouts.start, f"startContainerFromDobbySpec of {shown(container_id)}", self._dobby):
             return await self._starts.from_spec(container_id, dobby_spec, command)
 
-    async def stop_container(self, text: str, force: bool) -> None:
+    async def stop_container(self, which: Which, force: bool, caller: Caller) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
-        await self._stops.stop(await self._find.resolve(text), force, self.timeouts.stop)
+        await self._stops.stop(await self._find.resolve(which), force, self.timeouts.stop, caller)
 
-    async def pause_container(self, text: str) -> None:
+    async def pause_container(self, which: Which) -> None:
         """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
-        async with self._within_call("pauseContainer", text):
-            container = await self._find.resolve(text)
-            await self._confirm(container, "pauseContainer", self._dobby.pause(container), SubState.RUNNING, SubState.PAUSED)
+        async with self._within_call("pauseContainer", which):
+            await self._changes.pause(await self._find.resolve(which))
 
-    async def resume_container(self, text: str) -> None:
+    async def resume_container(self, which: Which) -> None:
         """Resume; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
-        async with self._within_call("resumeContainer", text):
-            container = await self._find.resolve(text)
-            await self._confirm(container, "resumeContainer", self._dobby.resume(container), SubState.PAUSED, SubState.RUNNING)
+        async with self._within_call("resumeContainer", which):
+            await self._changes.resume(await self._find.resolve(which))
 
-    async def exec_command(self, text: str, options: str, command: str) -> None:
+    async def hibernate_container(self, which: Which, options: str) -> None:
+        """Hibernate; returns when Dobby shows it hibernated. Raises WrongState, DobbyRefused (this Dobby may lack it)."""
+        async with self._within("hibernateContainer", which, self.timeouts.hibernate):
+            await self._changes.hibernate(await self._find.resolve(which), options)
+
+    async def wakeup_container(self, which: Which) -> None:
+        """Wake up; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
+        async with self._within("wakeupContainer", which, self.timeouts.hibernate):
+            await self._changes.wakeup(await self._find.resolve(which))
+
+    async def exec_command(self, which: Which, options: str, command: str) -> None:
         """Run a command in the container. Raises InvalidArgs, WrongState, DobbyRefused.
 
         Success means that Dobby accepted it, true even of a missing binary: no output and no exit code can be had.
         """
         arguments.check_exec_command(command)
-        async with self._within_call("execCommand", text):
-            container = await self._find.resolve(text)
+        async with self._within_call("execCommand", which):
+            container = await self._find.resolve(which)
             if not await self._dobby.exec(container, options, command):
                 await self._find.explain(container, "execCommand", SubState.RUNNING, "no reason; crun may not know one of the options")
 
-    def _within_call(self, verb: str, text: str) -> AbstractAsyncContextManager[None]:
-        return deadline(self.timeouts.call, f"{verb} of {shown(text)}", self._dobby)
+    async def annotate(self, which: Which, key: str, value: str) -> None:
+        """Set an annotation, which getContainerInfo shows. Raises NotSupported (it would kill Dobby), DobbyRefused."""
+        async with self._within_call("annotate", which):
+            container = await self._find.resolve(which)
+            self._check_survivable(container, "annotate")
+            if not await self._dobby.annotate(container, key, value):
+                await self._find.explain(container, "annotate", None, "no reason")
 
-    async def _confirm(self, container: Container, verb: str, request: Awaitable[bool], needed: SubState, wanted: SubState) -> None:
-        """Believe neither the yes nor the no: GetState tells, sent right behind the request so that nobody comes between."""
-        check = self._dobby.state(container.descriptor, fresh=True)
-        if not await request:
-            await self._find.explain(container, verb, needed, "no reason")
-        substate = await check
-        if substate is not wanted:  # the request may have been held back, and overtaken by the check
-            substate = await self._dobby.state(container.descriptor, fresh=True)
-        if substate is SubState.INVALID:
-            raise NoSuchContainer(f"{shown(container.id)} ended during {verb}")
-        if substate is not wanted:
-            raise DobbyRefused(f"Dobby accepted {verb}, yet {container} is not {wanted}. {WHERE_DOBBY_LOGS}")
+    async def remove_annotation(self, which: Which, key: str) -> None:
+        """Remove an annotation. Raises NotSupported (it would kill Dobby), DobbyRefused (also where there is no such key)."""
+        async with self._within_call("removeAnnotation", which):
+            container = await self._find.resolve(which)
+            self._check_survivable(container, "removeAnnotation")
+            if not await self._dobby.remove_annotation(container, key):
+                await self._find.explain(container, "removeAnnotation", None, f"no reason; it may have no annotation {shown(key)}")
+
+    async def mount(self, which: Which, source: str, target: str, flags: list[str], data: str) -> None:
+        """Bind the directory `source` at `target` in the container. Raises InvalidArgs, DobbyRefused.
+
+        Most builds of Dobby do not apply "ro" and "nosuid", and say that they did (facts, Mount).
+        """
+        arguments.check_absolute("source", source)
+        arguments.check_absolute("target", target)
+        arguments.check_mount_flags(flags)
+        async with self._within_call("mount", which):
+            container = await self._find.resolve(which)
+            if not await self._dobby.mount(container, source, target, flags, data):
+                await self._find.explain(container, "mount", None, f"no reason; likely causes: {MOUNT_CAUSES}")
+
+    async def unmount(self, which: Which, target: str) -> None:
+        """Unmount `target`, the path in the container. Raises InvalidArgs, DobbyRefused (it is no mount point)."""
+        arguments.check_absolute("target", target)
+        async with self._within_call("unmount", which):
+            container = await self._find.resolve(which)
+            if not await self._dobby.unmount(container, target):
+                await self._find.explain(container, "unmount", None, f"no reason; {shown(target)} may be no mount point in the container")
+
+    async def wait_for_state(self, which: Which, word: str, microseconds: int) -> str:
+        """Until the container is in that state or substate; the word reached, "Stopped" where it ends meanwhile.
+
+        0 microseconds: as long as it takes. Raises InvalidArgs.
+        """
+        arguments.check_state(word)
+        return await self._states.wait_for(which, word, microseconds / 1e6 or None)
+
+    def last_exit(self, container_id: str) -> Exit:
+        """How the container of that id last ended; also while Dobby is away. Raises NoSuchContainer."""
+        return self._history.last_exit(container_id)
+
+    def _within_call(self, verb: str, which: Which) -> AbstractAsyncContextManager[None]:
+        return self._within(verb, which, self.timeouts.call)
+
+    def _within(self, verb: str, which: Which, seconds: float) -> AbstractAsyncContextManager[None]:
+        return deadline(seconds, f"{verb} of {shown(name_of(which))}", self._dobby)
 
     def _check_survivable(self, container: Container, verb: str) -> None:
         """Refuse what kills Dobby (facts, point 3)."""

@@ -18,6 +18,7 @@ from ocibridge.members import Interface, Property
 from ocibridge.names import DRIVER, DRIVER_PATH, LOCAL_INTERFACE, PROPERTIES, STANDARD_ERROR_PREFIX
 
 Message = sd.SdBusMessage
+Served = sd.SdBusInterface
 
 # A peer may answer with "org.python.Error.SystemError" and sdbus would raise just that here. With the map empty,
 # every error reply arrives as its name and its text.
@@ -104,24 +105,6 @@ class Bus:
         """Call `seen` with each such signal, in the order of arrival. Anyone may forge one: it checks the sender."""
         self._kept.append(await self._connection.match_signal_async(sender, path, interface, member, seen))
 
-    async def watch_owner(self, name: str, seen: Callable[[str], None]) -> None:
-        """Call `seen` with the owner ("" for none) of `name`: the present one before this returns, then each new one."""
-
-        def owner_changed(message: Message) -> None:
-            contents = message.parse_to_tuple()
-            if message.sender == DRIVER and contents[0] == name:
-                seen(contents[2])
-
-        rule = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
-        await self.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", owner_changed)
-        # sdbus cannot say arg0; without it every stranger that comes and goes wakes us.
-        await self.driver("AddMatch", "s", f"{rule},arg0='{name}'")
-        await self.driver("RemoveMatch", "s", rule)
-        try:
-            seen(str(await self.driver("GetNameOwner", "s", name)))
-        except ErrorReply:
-            seen("")
-
     async def watch_disconnect(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the bus has closed the connection."""
 
@@ -134,8 +117,11 @@ class Bus:
 
     # Serving.
 
-    def serve(self, path: str, interface: Interface) -> None:
-        """Export the members. All are open to every user who gets through the bus's policy, which alone decides."""
+    def serve(self, path: str, interface: Interface) -> Served:
+        """Export the members; what is returned must be kept, as long as they are to be there.
+
+        All are open to every user who gets through the bus's policy, which alone decides.
+        """
         table = sd.SdBusInterface()
         for m in interface.methods:
             table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
@@ -146,7 +132,24 @@ class Bus:
         for s in interface.signals:
             table.add_signal(s.name, s.signature, s.arguments, 0)
         self._connection.add_interface(table, path, interface.name)
-        self._kept.append(table)
+        return table
+
+    def manage(self, path: str) -> None:
+        """Have an ObjectManager at `path`, of all objects below it."""
+        self._kept.append(self._connection.add_object_manager(path))
+
+    def appear(self, path: str, interface: Interface) -> Served:
+        """`serve` an object below a managed path, and say so: InterfacesAdded, with all its properties."""
+        served = self.serve(path, interface)
+        with suppress(sd.SdBusLibraryError):
+            self._connection.emit_object_added(path)
+        return served
+
+    def disappear(self, path: str, served: Served) -> None:
+        """Say InterfacesRemoved, and serve the object no longer. Calls of it under way are still answered."""
+        with suppress(sd.SdBusLibraryError):
+            self._connection.emit_object_removed(path)
+        served._stop_export()  # noqa: SLF001 - as sdbus's own classes do: it has no public name
 
     def send(self, message: Message, *, large: bool = False) -> None:
         """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that.
@@ -199,6 +202,11 @@ def _reason(failure: Exception) -> str:
 
 def _getter(served: Property) -> Callable[[Message], None]:
     return lambda message: message.append_data(served.signature, served.read())
+
+
+def path_of(prefix: str, name: str) -> str:
+    """The object path of something of any name, as by sd_bus_path_encode(3)."""
+    return str(sd.encode_object_path(prefix, name))
 
 
 @contextmanager

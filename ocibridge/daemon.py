@@ -3,25 +3,44 @@
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from ocibridge import journal
+from ocibridge.api.announcer import Announcer
 from ocibridge.api.boundary import Boundary
+from ocibridge.api.container import Containers
 from ocibridge.api.oci_container import OciContainer
+from ocibridge.api.verbs import verbs
 from ocibridge.bridge import Bridge
 from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken
 from ocibridge.config import Config
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client
+from ocibridge.dobby.sweep import Sweep
 from ocibridge.dobby.watch import Watch
 from ocibridge.ends import Ends
+from ocibridge.errors import DobbyUnavailable
+from ocibridge.events import (
+    ContainerEnded,
+    ContainerFound,
+    ContainerRestarted,
+    ContainerStarted,
+    EndDoubted,
+    Event,
+    PlansChanged,
+    StateChanged,
+    StatusChanged,
+)
+from ocibridge.history import History
 from ocibridge.memory import Memory, runtime_directory
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus
-from ocibridge.observations import ContainerEnded, ContainerStarted, EndDoubted, Event, PlansChanged, StatusChanged
+from ocibridge.owners import Owners
+from ocibridge.waits import Waits
 
 log = structlog.get_logger()
 
@@ -39,20 +58,27 @@ class Daemon:
         self._exit_code = os.EX_OK
         self._memory = Memory(runtime_directory() / f"{config.callsign}-{bus_id}.json")
         self._memory_is_old = False
-        self._mirror = Mirror(self._happened)
+        owners = Owners(bus)
+        self._mirror = Mirror(self._happened, lambda: time.time_ns() // 1000)
         self._client = Client(bus, config.dobby, config.limits)
         self._calls = Calls(self._client, self._mirror, config.timeouts)
-        self._watch = Watch(bus, config.dobby, self._mirror, self._client, self._calls)
+        self._watch = Watch(bus, owners, config.dobby, self._mirror, self._client, self._calls)
+        self._sweep = Sweep(self._mirror, self._client, self._calls, config.sweep_interval)
         self._ends = Ends(self._mirror)
-        self._bridge = Bridge(self._mirror, self._calls, self._ends, config.timeouts, config.unknown_origin)
-        self._boundary = Boundary(bus)
-        self._api = OciContainer(bus, self._bridge, self._mirror, self._boundary)
+        self._waits = Waits(self._mirror)
+        self._history = History()
+        self._bridge = Bridge(self._mirror, self._calls, self._ends, self._waits, self._history, config.timeouts, config.unknown_origin)
+        self._boundary = Boundary(bus, owners)
+        on_containers = verbs(self._bridge)
+        self._api = OciContainer(bus, self._bridge, self._mirror, self._boundary, on_containers)
+        self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers))
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        sweeping = loop.create_task(self._sweep.run())
         try:
             await self._begin()
             if not self._stop.is_set():
@@ -61,6 +87,7 @@ class Daemon:
                 await self._stop.wait()
                 await self._wind_up()
         finally:
+            sweeping.cancel()
             self._watch.end()
             self._bus.close()
         return self._exit_code
@@ -102,20 +129,31 @@ class Daemon:
                 self._calls.status_changed()
                 if event.status is DobbyStatus.STARTING:
                     self._mirror.recall(self._memory.recall(self._life()))
-                self._api.status_changed(event)
+                self._announcer.status_changed(event)
             case PlansChanged():
                 self._remember_soon()
+            case ContainerFound():
+                self._look_at(event)
             case ContainerStarted():
-                self._api.started(event)
+                self._announcer.started(event)
                 self._remember_soon()
-            case ContainerEnded():
-                self._api.ended(event)
-                self._ends.ended(event)
-                self._remember_soon()
+            case StateChanged():
+                self._announcer.changed(event)
+            case ContainerRestarted():
+                self._announcer.restarted(event)
             case EndDoubted():
                 self._ends.doubted(event, self._calls)
-            case _:
-                pass
+            case ContainerEnded():
+                self._history.ended(event)
+                self._announcer.ended(event)
+                self._ends.ended(event)
+                self._remember_soon()
+        self._waits.happened(event)
+
+    def _look_at(self, found: ContainerFound) -> None:
+        """Ask for its state, so that it can be announced; if Dobby cannot be asked, the next picture has it."""
+        with suppress(DobbyUnavailable):
+            self._calls.state(found.descriptor)
 
     def _life(self) -> str:
         return f"{self._bus_id}/{self._mirror.life}"

@@ -4,9 +4,11 @@ import asyncio
 from typing import Protocol
 
 from ocibridge.errors import BridgeError
+from ocibridge.events import ContainerEnded, EndDoubted
+from ocibridge.exits import Exit
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container
-from ocibridge.observations import ContainerEnded, EndBelieved, EndCause, EndDoubted
+from ocibridge.observations import EndBelieved
 
 # Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
 GRACE_SECONDS = 0.5
@@ -25,10 +27,10 @@ class Ends:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._waiting: dict[tuple[str, int], asyncio.Future[EndCause]] = {}
+        self._waiting: dict[tuple[str, int], asyncio.Future[Exit]] = {}
         self._checks: dict[tuple[str, int], asyncio.Task[None]] = {}
 
-    def of(self, container: Container) -> "asyncio.Future[EndCause]":
+    def of(self, container: Container) -> "asyncio.Future[Exit]":
         """Done when this container has ended. Shielded: cancelling it cancels nobody else's wait."""
         key = (container.id, container.descriptor)
         if key not in self._waiting:
@@ -43,7 +45,7 @@ class Ends:
         """A container has ended."""
         waiting = self._waiting.pop((event.id, event.descriptor), None)
         if waiting is not None:
-            waiting.set_result(event.cause)
+            waiting.set_result(event.exit)
 
     def doubted(self, event: EndDoubted, dobby: Lists) -> None:
         """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""

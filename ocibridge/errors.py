@@ -57,6 +57,10 @@ class Timeout(BridgeError):
     dbus_name = f"{ERROR_PREFIX}.Timeout"
 
 
+class NeverSent(Timeout):
+    """Its time was over before Dobby's turn for it came: it has not happened, and never will."""
+
+
 class InvalidArgs(BridgeError):
     """An argument that can never be right; the text names it."""
 

@@ -15,15 +15,9 @@ from systemd import journal
 
 from ocibridge.config import LogLevel
 from ocibridge.errors import shown
+from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, StateChanged, StatusChanged
+from ocibridge.exits import Exit, Reason
 from ocibridge.model import DobbyStatus
-from ocibridge.observations import (
-    ContainerEnded,
-    ContainerRestarted,
-    ContainerStarted,
-    EndCause,
-    Event,
-    StatusChanged,
-)
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3}
 STATUS_TEXTS: Final = {
@@ -33,10 +27,9 @@ STATUS_TEXTS: Final = {
     DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody; restart it (systemctl restart dobby)",
     DobbyStatus.STALLED: "Dobby has stopped answering; restart it if that lasts (systemctl restart dobby)",
 }
-END_TEXTS: Final = {
-    EndCause.STOPPED: "has ended",
-    EndCause.LOST: "is gone, and Dobby never said so",
-    EndCause.DOBBY_GONE: "is no longer known, since Dobby is gone; whether it still runs cannot be said",
+GONE_TEXTS: Final = {
+    Reason.LOST: "is gone, and Dobby never said so",
+    Reason.DOBBY_GONE: "is no longer known, since Dobby is gone; whether it still runs cannot be said",
 }
 
 
@@ -77,17 +70,42 @@ def record(event: Event) -> None:
             healthy = event.status in {DobbyStatus.READY, DobbyStatus.STARTING}
             (log.info if healthy else log.warning)(STATUS_TEXTS[event.status], DOBBY_STATUS=event.status.value)
         case ContainerStarted():
-            log.info(f"container {shown(event.id)} is there, descriptor {event.descriptor}", **_fields(event))
-        case ContainerEnded():
-            log.info(f"container {shown(event.id)} {END_TEXTS[event.cause]}", **_fields(event), END_CAUSE=event.cause.value)
+            log.info(f"container {shown(event.id)} is there ({event.substate}), descriptor {event.descriptor}", **_fields(event))
+        case StateChanged():
+            log.info(f"container {shown(event.id)} is {event.substate}, was {event.former}", **_fields(event))
         case ContainerRestarted():
-            log.info(f"container {shown(event.id)} has been restarted by Dobby", **_fields(event))
+            log.warning(f"container {shown(event.id)} has crashed and been restarted by Dobby", **_fields(event))
+        case ContainerEnded():
+            tell = log.info if event.exit.failure_code is None else log.warning
+            tell(f"container {shown(event.id)} {_ended(event.exit)}", **_fields(event), **_exit_fields(event.exit))
         case _:
-            pass  # a doubt is no news
+            pass  # a doubt or a plan is no news
 
 
-def _fields(event: ContainerStarted | ContainerEnded | ContainerRestarted) -> dict[str, Any]:
+def _ended(record: Exit) -> str:
+    """How, in words."""
+    if record.wait_status is None:
+        how = GONE_TEXTS.get(record.reason, "has ended, it is not known how")
+    elif record.signal is not None:
+        how = f"was killed by signal {record.signal}{' (core dumped)' if record.core_dumped else ''}"
+    elif record.exit_code is not None:
+        how = f"has exited with {record.exit_code}"
+    else:
+        how = f"has ended with the status {record.wait_status}, which says nothing"
+    return f"{how}, as {record.requested_by} had asked" if record.requested_by is not None else how
+
+
+def _fields(event: ContainerStarted | StateChanged | ContainerEnded | ContainerRestarted) -> dict[str, Any]:
     return {"CONTAINER_ID": event.id[:256], "DESCRIPTOR": event.descriptor}
+
+
+def _exit_fields(record: Exit) -> dict[str, Any]:
+    """What an operator may filter by; who asked is CALLER_… as with a call."""
+    fields: dict[str, Any] = {"EXIT_REASON": record.reason.value}
+    if record.wait_status is not None:
+        fields["WAIT_STATUS"] = record.wait_status
+    by = record.requested_by
+    return fields if by is None else fields | {"SENDER": by.sender, "CALLER_UID": by.uid, "CALLER_PID": by.pid, "CALLER_COMM": by.comm}
 
 
 def _is_journal() -> bool:

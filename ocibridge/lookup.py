@@ -6,7 +6,7 @@ from typing import Final, NoReturn, TypeVar
 from ocibridge.config import Timeouts
 from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState, shown
 from ocibridge.mirror import Mirror
-from ocibridge.model import Container, SubState
+from ocibridge.model import Container, SubState, Which
 from ocibridge.port import Dobby
 
 T = TypeVar("T")
@@ -22,10 +22,12 @@ class Lookup:
         self._dobby = dobby
         self.timeouts = timeouts
 
-    async def resolve(self, text: str) -> Container:
-        """The container of that id, or of that descriptor. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
+    async def resolve(self, which: Which) -> Container:
+        """The container that is meant, if it is there. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
         self._dobby.require()
-        return self._mirror.find(text) or await self.look_up(text, self.timeouts.call)
+        if isinstance(which, Container):
+            return self.present(which, which.id)
+        return self._mirror.find(which) or await self.look_up(which, self.timeouts.call)
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
@@ -41,6 +43,14 @@ class Lookup:
         if container is None or self._mirror.find(container.id) is not container:
             raise NoSuchContainer(f"there is no container {shown(text)}; listContainers names those that Dobby has")
         return container
+
+    async def refresh(self, container: Container, seconds: float) -> None:
+        """Have the mirror know the container's state, from Dobby if it answers in time. Raises DobbyUnavailable."""
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        substate = await self.within(seconds, self._dobby.state(container.descriptor))
+        if substate is SubState.INVALID:  # only a List asked after it tells Invalid from an end in progress (design 4)
+            await self.within(until - now(), self._dobby.listing(fresh=True))
 
     async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:
         """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable."""

@@ -1,6 +1,6 @@
 """What a container is, in the words of the document and of ours (design 4, 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ocibridge.errors import shown
@@ -59,6 +59,22 @@ class DobbyStatus(StrEnum):
     STALLED = "stalled"
 
 
+@dataclass(slots=True, eq=False)
+class Caller:
+    """A connection to the bus that asks for something.
+
+    `uid` and `pid` are -1 and `comm` "" until the bus has told them, and for good where it left before it could.
+    """
+
+    sender: str
+    uid: int = -1
+    pid: int = -1
+    comm: str = ""
+
+    def __str__(self) -> str:
+        return f"uid {self.uid} ({self.comm or self.sender})"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a start of ours that is under way will make, if it succeeds.
@@ -76,24 +92,51 @@ UNKNOWN_PLAN = Plan(Origin.UNKNOWN)
 
 
 @dataclass(slots=True, eq=False)
+class StopRequest:
+    """A stop through us: who asked for it first, and whether it is still under way."""
+
+    by: Caller
+    under_way: bool = True
+
+
+@dataclass(slots=True, eq=False)
 class Container:
-    """One container of the present Dobby. The mirror alone changes it; everyone else only looks."""
+    """One container of the present Dobby. The mirror alone changes it; everyone else only looks.
+
+    `started_at`, `changed_at` (the last change of its state): microseconds since the epoch, 0 if before our time.
+    The rest is the mirror's: what Dobby has said (`reported`, `wait_status`), stops of ours that are under way or whose
+    time was over, what has been announced, and the doubts (positions of the mirror).
+    """
 
     id: str
     descriptor: int
     plan: Plan = UNKNOWN_PLAN
+    started_at: int = 0
+    changed_at: int = 0
     reported: SubState = SubState.RUNNING
-    stopping: int = 0  # stops of ours under way
-    announced: bool = False
+    wait_status: int | None = None
+    stops: list[StopRequest] = field(default_factory=list)
+    announced: SubState | None = None
     missing: bool = False
     doubted_at: int | None = None
+    invalid_at: int | None = None
+    restarted_at: int = 0
 
     @property
     def substate(self) -> SubState:
         """Dobby never shows Stopping (facts, point 6): a stop of ours under way does."""
-        if self.stopping and self.reported is SubState.RUNNING:
+        if self.reported is SubState.RUNNING and any(stop.under_way for stop in self.stops):
             return SubState.STOPPING
         return self.reported
 
     def __str__(self) -> str:
         return f"container {shown(self.id)} ({self.substate.state}, descriptor {self.descriptor})"
+
+
+# Which container an operation is about: an id or a descriptor's decimal text, or the container itself.
+Which = str | Container
+
+
+def name_of(which: Which) -> str:
+    """What the caller calls it."""
+    return which if isinstance(which, str) else which.id

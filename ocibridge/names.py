@@ -7,6 +7,9 @@ CALLSIGN: Final = "org.rdk.OCIContainer"
 OBJECT_PATH: Final = "/org/rdk/OCIContainer"
 INTERFACE: Final = "org.rdk.OCIContainer1"
 ERROR_PREFIX: Final = f"{INTERFACE}.Error"
+# One object a container below this path, its id escaped as by sd_bus_path_encode(3).
+CONTAINER_PATH: Final = f"{OBJECT_PATH}/container"
+CONTAINER_INTERFACE: Final = f"{INTERFACE}.Container"
 
 # Dobby's side. Both can be changed when Dobby is built; its interfaces follow the service name.
 DOBBY_SERVICE: Final = "org.rdk.dobby"

@@ -1,11 +1,10 @@
-"""What is seen of Dobby, and what the mirror makes of it (design 5, 6).
+"""What is seen of Dobby (design 6).
 
 Every observation carries the `life` (Dobby's unique name on the bus) that it comes from. An answer also carries
 `asked`: the mirror's position when the question was sent, so that what has changed since is not overwritten.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ocibridge.model import DobbyStatus, SubState
 
@@ -56,6 +55,15 @@ class Stopped(Observation):
 
 
 @dataclass(frozen=True, slots=True)
+class EndStatus(Observation):
+    """Dobby's signal StoppedWithStatus, just before Stopped: a wait status, and not always the end either."""
+
+    descriptor: int
+    id: str
+    wait_status: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateSignal(Observation):
     """Dobby's Hibernated or Awoken."""
 
@@ -97,64 +105,3 @@ class EndBelieved(Observation):
     id: str
     descriptor: int
     at: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlansChanged:
-    """Event: a start of ours is about to go out, or is over."""
-
-
-class EndCause(StrEnum):
-    """How we know that a container has ended."""
-
-    STOPPED = "stopped"
-    LOST = "lost"
-    DOBBY_GONE = "dobby-gone"
-
-
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
-    """Event: Dobby's status is another one."""
-
-    status: DobbyStatus
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStarted:
-    """Event: a container is there."""
-
-    id: str
-    descriptor: int
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerEnded:
-    """Event: a container is gone."""
-
-    id: str
-    descriptor: int
-    cause: EndCause
-
-
-@dataclass(frozen=True, slots=True)
-class EndDoubted:
-    """Event: a container may have ended; somebody should ask Dobby's List again (after a while if `unannounced`).
-
-    `at` is the mirror's position at the doubt. Told again by each List that lacks the container.
-    """
-
-    id: str
-    descriptor: int
-    at: int
-    unannounced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRestarted:
-    """Event: what looked like an end was a restart by Dobby (restartOnCrash)."""
-
-    id: str
-    descriptor: int
-
-
-Event = PlansChanged | StatusChanged | ContainerStarted | ContainerEnded | EndDoubted | ContainerRestarted

@@ -4,22 +4,24 @@ import asyncio
 from typing import Any
 
 from ocibridge.ends import Ends
-from ocibridge.errors import DobbyRefused, DobbyUnavailable, Timeout, WrongState, shown
+from ocibridge.errors import DobbyRefused, DobbyUnavailable, NeverSent, Timeout, WrongState, shown
+from ocibridge.exits import Exit, Reason
 from ocibridge.lookup import WHERE_DOBBY_LOGS
-from ocibridge.model import Container, SubState
-from ocibridge.observations import EndCause
+from ocibridge.mirror import Mirror
+from ocibridge.model import Caller, Container, SubState
 from ocibridge.port import Dobby
 
 
 class Stops:
     """The stops under way, so that a second one joins the first."""
 
-    def __init__(self, dobby: Dobby, ends: Ends) -> None:
+    def __init__(self, mirror: Mirror, dobby: Dobby, ends: Ends) -> None:
+        self._mirror = mirror
         self._dobby = dobby
         self._ends = ends
         self._under_way: dict[tuple[Container, bool], asyncio.Task[None]] = {}
 
-    async def stop(self, container: Container, force: bool, seconds: float) -> None:
+    async def stop(self, container: Container, force: bool, seconds: float, caller: Caller) -> None:
         """Stop, or join a stop that is under way; one with force joins none without.
 
         Errors: WrongState (paused, and no force), DobbyRefused, Timeout, DobbyUnavailable.
@@ -30,7 +32,7 @@ class Stops:
         while True:
             joined = self._under_way.get((container, True)) or self._under_way.get((container, force))
             try:
-                await asyncio.shield(joined or self._begin(container, force, until - now(), end))
+                await asyncio.shield(joined or self._begin(container, force, until - now(), caller, end))
             except Timeout:
                 # The joined one's time was over: what is left of our own goes to a stop of our own.
                 if joined is None or now() >= until:
@@ -38,34 +40,48 @@ class Stops:
             else:
                 return
 
-    def _begin(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[EndCause]") -> "asyncio.Task[None]":
-        stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, end))
+    def _begin(
+        self, container: Container, force: bool, seconds: float, caller: Caller, end: "asyncio.Future[Exit]"
+    ) -> "asyncio.Task[None]":
+        stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, caller, end))
         self._under_way[container, force] = stop
         stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
         return stop
 
-    async def _stop(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[EndCause]") -> None:
-        container.stopping += 1
+    async def _stop(self, container: Container, force: bool, seconds: float, caller: Caller, end: "asyncio.Future[Exit]") -> None:
+        """One stop of ours, as the mirror knows it: what Dobby refuses or never sees is no reason for an end to come."""
+        request = self._mirror.begin_stop(container, caller)
+        withdrawn = True
         try:
-            async with asyncio.timeout(seconds):
-                if self._ends.is_awaited(container):  # else it has ended, and its descriptor may be another's by now
-                    await self._request(container, force, end)
-                cause = await end
+            reason = await self._until_ended(container, force, seconds, end)
+            withdrawn = False
+        except NeverSent:
+            raise
         except (TimeoutError, Timeout):
+            withdrawn = False
             told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.busy_with()}"
             raise Timeout(told) from None
         finally:
-            container.stopping -= 1
-        if cause is EndCause.DOBBY_GONE:
+            self._mirror.end_stop(container, request, withdrawn=withdrawn)
+        if reason is Reason.DOBBY_GONE:
             raise DobbyUnavailable(f"Dobby went away while {shown(container.id)} was being stopped; whether it still runs is not known")
 
-    async def _request(self, container: Container, force: bool, end: "asyncio.Future[EndCause]") -> None:
-        """Returns when Dobby has accepted, or the container has ended by itself before Dobby came to our request."""
-        accepted = self._dobby.stop(container, force)
-        either: list[asyncio.Future[Any]] = [accepted, end]
+    async def _until_ended(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> Reason:
+        until = asyncio.get_running_loop().time() + seconds
+        accepted = await self._accepted(container, force, seconds, end)
+        async with asyncio.timeout_at(until):
+            if not accepted:
+                await self._why_not(container, force)
+            return (await end).reason
+
+    async def _accepted(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> bool:
+        """True also where the container has ended by itself before Dobby came to our request."""
+        if not self._ends.is_awaited(container):
+            return True  # it has ended, and its descriptor may be another's by now
+        answer = self._dobby.stop(container, force, seconds)
+        either: list[asyncio.Future[Any]] = [answer, end]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not end.done() and not accepted.result():
-            await self._why_not(container, force)
+        return end.done() or answer.result()
 
     async def _why_not(self, container: Container, force: bool) -> None:
         """Returns if the container has ended, or is about to, by itself."""

@@ -1,26 +1,13 @@
 """Who calls: the credentials of a connection, asked of the bus once (reference: sdbus-facts, Who calls)."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ocibridge.bus import Bus, ErrorReply
+from ocibridge.model import Caller
 
 MOST_REMEMBERED: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A connection to the bus. `uid` and `pid` are -1 and `comm` "" where it left before it could be asked."""
-
-    sender: str
-    uid: int = -1
-    pid: int = -1
-    comm: str = ""
-
-    def __str__(self) -> str:
-        return f"uid {self.uid} ({self.comm or self.sender})"
 
 
 class Callers:
@@ -28,25 +15,30 @@ class Callers:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._known: dict[str, asyncio.Task[Caller]] = {}
+        self._met: dict[str, tuple[Caller, asyncio.Task[None]]] = {}
 
-    def look_up(self, sender: str) -> "asyncio.Task[Caller]":
-        """Start to ask now, while the caller still waits for its answer: off the path of the call itself."""
-        known = self._known.get(sender)
-        if known is None:
-            known = self._known[sender] = asyncio.get_running_loop().create_task(self._ask(sender))
-            if len(self._known) > MOST_REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-        return known
+    def meet(self, sender: str) -> Caller:
+        """The caller; what is not known of it yet is asked now, off the path of the call itself, and filled in."""
+        if sender not in self._met:
+            caller = Caller(sender)
+            self._met[sender] = caller, asyncio.get_running_loop().create_task(self._ask(caller))
+            if len(self._met) > MOST_REMEMBERED:
+                self._met.pop(next(iter(self._met)))
+        return self._met[sender][0]
 
-    async def _ask(self, sender: str) -> Caller:
+    async def known(self, sender: str) -> None:
+        """Until the bus has told what it knows of that caller. It may be cancelled: others wait for the same."""
+        if sender in self._met:
+            await asyncio.shield(self._met[sender][1])
+
+    async def _ask(self, caller: Caller) -> None:
         try:
-            credentials: dict[str, tuple[str, Any]] = await self._bus.driver("GetConnectionCredentials", "s", sender)
+            credentials: dict[str, tuple[str, Any]] = await self._bus.driver("GetConnectionCredentials", "s", caller.sender)
         except ErrorReply:
-            return Caller(sender)
-        uid = int(credentials.get("UnixUserID", ("u", -1))[1])
-        pid = int(credentials.get("ProcessID", ("u", -1))[1])
-        return Caller(sender, uid, pid, _comm(pid))
+            return
+        caller.uid = int(credentials.get("UnixUserID", ("u", -1))[1])
+        caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
+        caller.comm = _comm(caller.pid)
 
 
 def _comm(pid: int) -> str:

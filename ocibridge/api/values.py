@@ -1,6 +1,9 @@
-"""Values of JSON as values of D-Bus, nothing dropped (design 3)."""
+"""Values of ours, and of JSON, as values of D-Bus, nothing dropped (design 3, 5)."""
 
 from typing import Any, Final
+
+from ocibridge.exits import Exit
+from ocibridge.model import Caller
 
 Variant = tuple[str, Any]
 
@@ -55,3 +58,27 @@ def _array(values: list[Any]) -> Variant:
         if all(INT64_MIN <= v <= INT64_MAX for v in values):
             return "ax", values
     return "av", [variant(v) for v in values]
+
+
+def exit_record(record: Exit) -> dict[str, Variant]:
+    """An exit as `a{sv}`; what is not known is left out."""
+    told: dict[str, Variant] = {"Reason": ("s", record.reason.value)}
+    if record.wait_status is not None:
+        told["WaitStatus"] = "i", record.wait_status
+    if record.exit_code is not None:
+        told["ExitCode"] = "i", record.exit_code
+    if record.signal is not None:
+        told |= {"Signal": ("i", record.signal), "CoreDumped": ("b", record.core_dumped)}
+    if record.requested_by is not None:
+        told["RequestedBy"] = "a{sv}", _requester(record.requested_by)
+    return told | {"StartedAt": ("t", record.started_at), "StoppedAt": ("t", record.stopped_at)}
+
+
+def _requester(caller: Caller) -> dict[str, Variant]:
+    """Who asked; without what the bus did not tell in time."""
+    told: dict[str, Variant] = {"Sender": ("s", caller.sender)}
+    if caller.uid >= 0:
+        told["Uid"] = "u", caller.uid
+    if caller.pid >= 0:
+        told |= {"Pid": ("u", caller.pid), "Comm": ("s", text(caller.comm))}
+    return told

@@ -74,7 +74,7 @@ class Calls:
 
     def info(self, container: Container) -> "asyncio.Future[str]":
         """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
-        return self._ask(protocol.GET_INFO, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+        return self._about(container, protocol.GET_INFO)
 
     # Changing.
 
@@ -87,28 +87,52 @@ class Calls:
         """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
         return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, "", []))
 
-    def stop(self, container: Container, force: bool) -> "asyncio.Future[bool]":
-        """True: accepted, not yet dead."""
-        return self._ask(protocol.STOP, container.descriptor, force, timeout=self.timeouts.stop, subject=shown(container.id))
+    def stop(self, container: Container, force: bool, seconds: float) -> "asyncio.Future[bool]":
+        """True: accepted, not yet dead. Ends within `seconds`."""
+        return self._about(container, protocol.STOP, force, timeout=seconds)
 
     def pause(self, container: Container) -> "asyncio.Future[bool]":
         """False also where it is paused already."""
-        return self._ask(protocol.PAUSE, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+        return self._about(container, protocol.PAUSE)
 
     def resume(self, container: Container) -> "asyncio.Future[bool]":
         """False also where it is not paused."""
-        return self._ask(protocol.RESUME, container.descriptor, timeout=self.timeouts.call, subject=shown(container.id))
+        return self._about(container, protocol.RESUME)
 
     def exec(self, container: Container, options: str, command: str) -> "asyncio.Future[bool]":
         """True: crun could spawn DobbyInit in the container, no more."""
-        arguments = (container.descriptor, options, command)
-        return self._ask(protocol.EXEC, *arguments, timeout=self.timeouts.call, subject=shown(container.id))
+        return self._about(container, protocol.EXEC, options, command)
+
+    def hibernate(self, container: Container, options: str) -> "asyncio.Future[bool]":
+        """True: begun, or ignored by a Dobby that cannot."""
+        return self._about(container, protocol.HIBERNATE, options)
+
+    def wakeup(self, container: Container) -> "asyncio.Future[bool]":
+        """True: begun."""
+        return self._about(container, protocol.WAKEUP)
+
+    def annotate(self, container: Container, key: str, value: str) -> "asyncio.Future[bool]":
+        """True: done. Crashes Dobby where the bundle has no rdkPlugins."""
+        return self._about(container, protocol.ANNOTATE, key, value)
+
+    def remove_annotation(self, container: Container, key: str) -> "asyncio.Future[bool]":
+        """False also where there is no such key. Crashes Dobby as `annotate` does."""
+        return self._about(container, protocol.REMOVE_ANNOTATION, key)
+
+    def mount(self, container: Container, source: str, target: str, flags: list[str], data: str) -> "asyncio.Future[bool]":
+        """True: mounted, though in most builds without "ro" and "nosuid"."""
+        return self._about(container, protocol.MOUNT, source, target, flags, data)
+
+    def unmount(self, container: Container, target: str) -> "asyncio.Future[bool]":
+        """`target`: the path in the container."""
+        return self._about(container, protocol.UNMOUNT, target)
 
     # How it is asked.
 
-    def _ask(self, method: Method[T], *arguments: Any, timeout: float, subject: str) -> "asyncio.Future[T]":
+    def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
         self.require()
-        return self._client.ask(method, *arguments, timeout=timeout, subject=subject)
+        seconds = self.timeouts.call if timeout is None else timeout
+        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id))
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
         life, asked = self._mirror.life or "", self._mirror.position

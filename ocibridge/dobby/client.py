@@ -13,7 +13,7 @@ from ocibridge.config import DobbyNames, Limits
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
 from ocibridge.dobby.protocol import PING, Method, NotAnAnswer, Refusal, refusal_of
-from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NotSupported, Timeout, shown
+from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout, shown
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ class Client:
         self._health = Health(self._loop.time)
         self._look_timer: asyncio.TimerHandle | None = None
         self.disturbed: Callable[[Refusal], None] = lambda _: None
+        self.idle = asyncio.Event()  # set while Dobby owes us no answer
+        self.idle.set()
         self.limits = limits
 
     def begin(self, owner: str) -> None:
@@ -50,6 +52,7 @@ class Client:
         if line is not None:
             calls = list(line)
             line.outstanding.clear()
+            self.idle.set()
             for call in calls:
                 self._refuse(call, _died_with(call) if call.sent_at else self._gone())
 
@@ -107,6 +110,7 @@ class Client:
         reply = self._bus.call(line.owner, self._names.object, interface, method.member, method.signature, *call.arguments)
         call.sent_at = self._loop.time()
         line.outstanding[reply] = call
+        self.idle.clear()
         reply.add_done_callback(lambda done: self._came_back(line, done))
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(self._health.interval, self._look)
@@ -125,6 +129,8 @@ class Client:
         else:
             self._take_error(line, call, failure)
         self._send_what_may_go(line)
+        if not line.outstanding:
+            self.idle.set()
 
     def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
         line.answered, line.choked = True, False
@@ -180,7 +186,7 @@ class Client:
     def _time_over(self, line: Line, call: Call[Any], seconds: float) -> None:
         if not call.sent_at:
             line.leave(call)
-            self._refuse(call, Timeout(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
+            self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
             self._send_what_may_go(line)
         elif not call.answer.done():
             call.answer.set_exception(Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))

@@ -23,9 +23,11 @@ CTRL: Final = "ctrl1"
 READY: Final = (ADMIN, "Ready")
 STARTED: Final = (CTRL, "Started")
 STOPPED: Final = (CTRL, "Stopped")
+STOPPED_WITH_STATUS: Final = (CTRL, "StoppedWithStatus")
 HIBERNATED: Final = (CTRL, "Hibernated")
 AWOKEN: Final = (CTRL, "Awoken")
 CONTAINER_SIGNAL_TYPES: Final = (int, str)
+STATUS_SIGNAL_TYPES: Final = (int, str, int)
 
 # Dobby's numbers are not Thunder's: 5 to 7 differ (facts 9). 0 is "unknown descriptor" as well as "invalid".
 SUBSTATES: Final = {
@@ -94,6 +96,13 @@ PAUSE: Final = Method(CTRL, "Pause", "i", _one(bool))
 RESUME: Final = Method(CTRL, "Resume", "i", _one(bool))
 # (descriptor, options, command): options come before the command, whatever Dobby's own comment says (facts, Exec).
 EXEC: Final = Method(CTRL, "Exec", "iss", _one(bool))
+# True: begun. A Dobby without memcr says so as well, and does nothing (facts, Hibernate).
+HIBERNATE: Final = Method(CTRL, "Hibernate", "is", _one(bool))
+WAKEUP: Final = Method(CTRL, "Wakeup", "i", _one(bool))
+ANNOTATE: Final = Method(CTRL, "Annotate", "iss", _one(bool))
+REMOVE_ANNOTATION: Final = Method(CTRL, "RemoveAnnotation", "is", _one(bool))
+MOUNT: Final = Method(CTRL, "Mount", "issass", _one(bool))
+UNMOUNT: Final = Method(CTRL, "Unmount", "is", _one(bool))
 
 
 class Refusal(Enum):

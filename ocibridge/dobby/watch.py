@@ -21,7 +21,9 @@ from ocibridge.dobby.protocol import (
     HIBERNATED,
     READY,
     STARTED,
+    STATUS_SIGNAL_TYPES,
     STOPPED,
+    STOPPED_WITH_STATUS,
     Refusal,
 )
 from ocibridge.errors import BridgeError, DobbyUnavailable
@@ -30,13 +32,14 @@ from ocibridge.model import DobbyStatus, SubState
 from ocibridge.observations import (
     DobbyAppeared,
     DobbyLost,
-    Observation,
+    EndStatus,
     PictureTaken,
     Started,
     StateSignal,
     StatusSeen,
     Stopped,
 )
+from ocibridge.owners import Owners
 
 log = structlog.get_logger()
 
@@ -49,8 +52,9 @@ DEAF_RETRY: Final = 3.0
 class Watch:
     """Follows Dobby from one owner to the next, and keeps the mirror's first picture of each."""
 
-    def __init__(self, bus: Bus, names: DobbyNames, mirror: Mirror, client: Client, calls: Calls) -> None:
+    def __init__(self, bus: Bus, owners: Owners, names: DobbyNames, mirror: Mirror, client: Client, calls: Calls) -> None:
         self._bus = bus
+        self._owners = owners
         self._names = names
         self._mirror = mirror
         self._client = client
@@ -65,7 +69,7 @@ class Watch:
     async def begin(self) -> None:
         """Watch the name and its signals from now on."""
         await self._bus.watch(self._names.service, self._names.object, None, None, self._signalled)
-        await self._bus.watch_owner(self._names.service, self._owner_is)
+        await self._owners.watch(self._names.service, self._owner_is)
 
     def end(self) -> None:
         """Stop following (the matches go with the connection)."""
@@ -149,22 +153,21 @@ class Watch:
             self._ready_said.set()
         elif word == CTRL:
             body = message.parse_to_tuple()
-            if tuple(type(v) for v in body) == CONTAINER_SIGNAL_TYPES:
+            types = tuple(type(v) for v in body)
+            if types == CONTAINER_SIGNAL_TYPES:
                 self._container_signalled((word, member), *body)
+            elif types == STATUS_SIGNAL_TYPES and (word, member) == STOPPED_WITH_STATUS:
+                self._mirror.observe(EndStatus(self._owner, *body))
 
     def _container_signalled(self, signal: tuple[str, str], descriptor: int, container_id: str) -> None:
-        seen: Observation
         if signal == STARTED:
-            seen = Started(self._owner, descriptor, container_id)
+            self._mirror.observe(Started(self._owner, descriptor, container_id))
         elif signal == STOPPED:
-            seen = Stopped(self._owner, descriptor, container_id)
+            self._mirror.observe(Stopped(self._owner, descriptor, container_id))
         elif signal == HIBERNATED:
-            seen = StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED)
+            self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED))
         elif signal == AWOKEN:
-            seen = StateSignal(self._owner, descriptor, container_id, SubState.RUNNING)
-        else:
-            return
-        self._mirror.observe(seen)
+            self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.RUNNING))
 
 
 def _surface(done: "asyncio.Task[None]") -> None:

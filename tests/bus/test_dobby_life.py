@@ -11,7 +11,7 @@ import pytest
 from ocibridge import daemon, ends
 from ocibridge.config import Duration, Limits, Timeouts, UnknownOrigin
 from ocibridge.dobby import health, watch
-from ocibridge.names import DRIVER, DRIVER_PATH
+from ocibridge.names import DRIVER, DRIVER_PATH, INTERFACE
 from tests.bus.conftest import StartDobby
 from tests.standin.bundles import make_bundle
 from tests.standin.client import Client
@@ -61,7 +61,7 @@ async def test_absent_then_there_then_gone(client: Client, start_dobby: StartDob
         ("onContainerStarted", 734, "app"),
         ("onContainerStopped", 734, "app"),
     ]
-    changes = [sorted(body[1]) for member, body in client.signals if member == "PropertiesChanged"]
+    changes = [sorted(body[1]) for member, body in client.signals if member == "PropertiesChanged" and body[0] == INTERFACE]
     assert changes[-2:] == [["DobbyAvailable", "DobbyStatus"], ["ContainerCount"]]
 
     start_dobby()

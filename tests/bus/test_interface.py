@@ -11,10 +11,12 @@ import pytest
 from ocibridge.bus import Bus, NameTaken
 from ocibridge.config import Config
 from ocibridge.daemon import Daemon
-from ocibridge.names import INTERFACE, OBJECT_PATH
+from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
 from tests.standin.client import BOUND, Client
 
-FILE = Path(__file__).parents[2] / "dbus-policy" / f"{INTERFACE}.xml"
+POLICY = Path(__file__).parents[2] / "dbus-policy"
 NOBODY = 65534
 
 
@@ -38,33 +40,53 @@ async def system(address: str, client: Client, tmp_path: Path, monkeypatch: pyte
     assert await asyncio.wait_for(task, BOUND) == 0
 
 
-async def test_the_file_is_what_the_bus_shows(system: Client) -> None:
-    (text,) = await system.call("org.rdk.OCIContainer", OBJECT_PATH, "org.freedesktop.DBus.Introspectable", "Introspect")
-    (live,) = [e for e in ET.fromstring(text).iter("interface") if e.get("name") == INTERFACE]
-    (filed,) = ET.parse(FILE).getroot().iter("interface")
-    assert canonical(live) == canonical(filed)
+async def live(system: Client, path: str, interface: str) -> ET.Element:
+    """An interface as the running object shows it."""
+    (text,) = await system.call("org.rdk.OCIContainer", path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    (found,) = [e for e in ET.fromstring(text).iter("interface") if e.get("name") == interface]
+    return found
 
 
-async def test_every_argument_has_a_name(system: Client) -> None:
-    (text,) = await system.call("org.rdk.OCIContainer", OBJECT_PATH, "org.freedesktop.DBus.Introspectable", "Introspect")
-    ours = next(e for e in ET.fromstring(text).iter("interface") if e.get("name") == INTERFACE)
-    assert [e for e in ours.iter("arg") if not e.get("name")] == []
-    assert "Privileged" not in ET.tostring(ours, encoding="unicode")
+@pytest.fixture
+async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
+    """The path of a container's object."""
+    start_dobby()
+    await system.until_property("DobbyAvailable", wanted=True)
+    await system.start("app", make_bundle(tmp_path, "sleep"))
+    return f"{CONTAINER_PATH}/app"
+
+
+async def test_the_files_are_what_the_bus_shows(system: Client, app: str) -> None:
+    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+        shown = await live(system, path, interface)
+        (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
+        assert canonical(shown) == canonical(filed)
+
+
+async def test_every_argument_has_a_name(system: Client, app: str) -> None:
+    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+        shown = await live(system, path, interface)
+        assert [e for e in shown.iter("arg") if not e.get("name")] == []
+        assert "Privileged" not in ET.tostring(shown, encoding="unicode")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.usefixtures("system")
-async def test_another_user_gets_through_to_every_member(address: str) -> None:
+async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
     """sd-bus refuses callers of another uid every member that is not flagged, on a system bus alone."""
-    for member in ET.parse(FILE).getroot().iter("method"):
-        signature = "".join(arg.get("type", "") for arg in member.iter("arg") if arg.get("direction") == "in")
-        values = [v for kind in signature.replace("as", "A") for v in {"s": ["x"], "b": ["false"], "A": ["0"]}[kind]]
-        call = ["busctl", f"--address={address}", "call", "org.rdk.OCIContainer", OBJECT_PATH, INTERFACE, member.get("name", "")]
-        arguments = [*call, signature, *values] if signature else call
-        process = await asyncio.create_subprocess_exec(*arguments, user=NOBODY, group=NOBODY, stderr=asyncio.subprocess.PIPE)
-        _, said = await asyncio.wait_for(process.communicate(), BOUND)
-        assert b"denied" not in said.lower(), member.get("name")
-        assert b"Dobby" in said or b"must be" in said, said
+    said: dict[tuple[str, str], str] = {}
+    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+        members = ET.parse(POLICY / f"{interface}.xml").getroot().iter("method")
+        for member in sorted(members, key=lambda m: m.get("name") in {"stop", "stopContainer"}):
+            signature = "".join(arg.get("type", "") for arg in member.iter("arg") if arg.get("direction") == "in")
+            values = [v for kind in signature.replace("as", "A") for v in {"s": ["x"], "b": ["false"], "A": ["0"], "t": ["1"]}[kind]]
+            call = ["busctl", f"--address={address}", "call", "org.rdk.OCIContainer", path, interface, member.get("name", "")]
+            arguments = [*call, signature, *values] if signature else call
+            pipe = asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(*arguments, user=NOBODY, group=NOBODY, stderr=pipe, stdout=pipe)
+            out, err = await asyncio.wait_for(process.communicate(), BOUND)
+            said[interface, member.get("name", "")] = (out + err).decode()
+    refused = {call: text for call, text in said.items() if "denied" in text.lower() or "Unknown" in text}
+    assert (refused, len(said)) == ({}, 30)
 
 
 async def test_properties_cannot_be_written(oci: Client) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ocibridge.bus import Bus, ErrorReply, Message, error_of
 from ocibridge.names import DOBBY_OBJECT, DOBBY_SERVICE, INTERFACE, OBJECT_PATH, PROPERTIES
+from ocibridge.owners import Owners
 
 BOUND = 15.0  # seconds; a bound for what hangs, not a measure
 
@@ -19,6 +20,7 @@ class Client:
         self.bus = bus
         self.signals: list[tuple[str, tuple[Any, ...]]] = []
         self._news = asyncio.Event()
+        self._owners = Owners(bus)
 
     async def call(self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
         """The reply's body. Raises ErrorReply."""
@@ -116,6 +118,6 @@ class Client:
     async def until_owned(self, name: str = DOBBY_SERVICE, *, owned: bool = True) -> None:
         """Until somebody (or nobody) owns the name."""
         seen = asyncio.Event()
-        await self.bus.watch_owner(name, lambda owner: seen.set() if bool(owner) == owned else None)
+        await self._owners.watch(name, lambda owner: seen.set() if bool(owner) == owned else None)
         async with asyncio.timeout(BOUND):
             await seen.wait()

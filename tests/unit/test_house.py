@@ -9,8 +9,11 @@ ROOT = Path(__file__).parents[2] / "ocibridge"
 MODULES = {
     ".".join(("ocibridge", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
 }
-VOCABULARY = {"members", "names", "errors", "model", "observations", "config"}
-CORE = {"arguments", "bridge", "bundles", "deadline", "ends", "info", "json_text", "lookup", "memory", "mirror", "port", "starts", "stops"}
+VOCABULARY = {"members", "names", "errors", "model", "exits", "events", "observations", "config"}
+CORE = {
+    "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory", "mirror",
+    "order", "picture", "plans", "port", "starts", "states", "stops", "waits",
+}  # fmt: skip
 MOST_LINES = 250
 # The one module of ours through which each of these is reached.
 DOORS = {"sdbus": {"ocibridge.bus"}, "systemd": {"ocibridge.journal"}, "yaml": {"ocibridge.config"}}
@@ -41,10 +44,11 @@ ALLOWED = {
     "vocabulary": {"vocabulary"},
     "core": {"core", "vocabulary"},
     "bus": {"vocabulary"},
+    "owners": {"vocabulary", "bus"},
     "journal": {"vocabulary"},
-    "dobby": {"dobby", "core", "vocabulary", "bus"},
-    "api": {"api", "core", "vocabulary", "bus"},
-    "daemon": {"api", "dobby", "core", "vocabulary", "bus", "journal"},
+    "dobby": {"dobby", "core", "vocabulary", "bus", "owners"},
+    "api": {"api", "core", "vocabulary", "bus", "owners"},
+    "daemon": {"api", "dobby", "core", "vocabulary", "bus", "owners", "journal"},
     "cli": {"daemon", "journal", "vocabulary"},
     "__main__": {"cli"},
 }
@@ -69,7 +73,7 @@ def test_files_stay_small(module: str) -> None:
 
 
 def test_vocabulary_does_not_go_round() -> None:
-    order = ["names", "errors", "model", "observations"]
+    order = ["names", "errors", "model", "exits", "events", "observations"]
     for name in order:
         known = {layer.rpartition(".")[2] for layer in imports_of(MODULES[f"ocibridge.{name}"]) if layer.startswith("ocibridge.")}
         assert known <= set(order[: order.index(name)]), name

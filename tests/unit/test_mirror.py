@@ -1,29 +1,24 @@
-"""The first mirror: ids, descriptors, counts, ends, and answers that are true only at their place (design 6)."""
+"""The mirror: ids, descriptors, states, ends, and answers that are true only at their place (design 6)."""
 
+import itertools
 from typing import Any
 
 import pytest
 
+from ocibridge import events
 from ocibridge.mirror import Mirror
-from ocibridge.model import Container, DobbyStatus, Origin, Plan, SubState
+from ocibridge.model import Caller, Container, DobbyStatus, Origin, Plan, SubState
 from ocibridge.observations import (
-    ContainerEnded,
-    ContainerRestarted,
-    ContainerStarted,
     DobbyAppeared,
     DobbyLost,
     EndBelieved,
-    EndCause,
-    EndDoubted,
-    Event,
+    EndStatus,
     Listed,
     PictureTaken,
-    PlansChanged,
     StartAnswered,
     Started,
     StateSeen,
     StateSignal,
-    StatusChanged,
     StatusSeen,
     Stopped,
 )
@@ -32,22 +27,48 @@ LIFE = ":1.7"
 BUNDLE = Plan(Origin.BUNDLE, "/b", plugins=True)
 
 
+def short(event: events.Event) -> tuple[Any, ...]:
+    """An event as tests like to read it."""
+    match event:
+        case events.StatusChanged():
+            return "status", event.status
+        case events.ContainerFound():
+            return "found", event.id, event.descriptor
+        case events.ContainerStarted():
+            return "started", event.id, event.descriptor, event.substate
+        case events.StateChanged():
+            return "state", event.id, event.substate
+        case events.ContainerRestarted():
+            return "restarted", event.id, event.descriptor
+        case events.EndDoubted():
+            return "doubted", event.id, event.descriptor, event.at, event.unannounced
+        case events.ContainerEnded():
+            return "ended", event.id, event.descriptor, event.exit.reason
+        case events.PlansChanged():
+            return "plans", event.id
+
+
 class Seen:
     """A mirror, and the events that came out of it."""
 
     def __init__(self, *, ready: bool = True) -> None:
-        self.events: list[Event] = []
-        self.mirror = Mirror(self.events.append)
+        self.events: list[events.Event] = []
+        clock = itertools.count(1000)
+        self.mirror = Mirror(self.events.append, lambda: next(clock))
         if ready:
             self.mirror.observe(DobbyAppeared(LIFE))
             self.mirror.observe(PictureTaken(LIFE))
             self.events.clear()
 
-    def __call__(self, kind: type[Any], *rest: Any) -> list[Event]:
+    def __call__(self, kind: type[Any], *rest: Any) -> list[tuple[Any, ...]]:
         """Observe; the events of that."""
         before = len(self.events)
         self.mirror.observe(kind(LIFE, *rest))
-        return [event for event in self.events[before:] if not isinstance(event, PlansChanged)]
+        return [short(event) for event in self.events[before:] if not isinstance(event, events.PlansChanged)]
+
+    def last(self) -> Any:
+        """The last event."""
+        return self.events[-1]
 
     def run(self, container_id: str, descriptor: int) -> None:
         """A container of ours is there."""
@@ -67,8 +88,8 @@ def test_what_is_there_is_announced_before_dobby_is_available() -> None:
     seen = Seen(ready=False)
     seen(DobbyAppeared)
     seen(Listed, 0, ((91, "b"), (7, "a")))
-    assert (seen.mirror.count, [e for e in seen.events if isinstance(e, ContainerStarted)]) == (0, [])
-    assert seen(PictureTaken) == [ContainerStarted("a", 7), ContainerStarted("b", 91), StatusChanged(DobbyStatus.READY)]
+    assert (seen.mirror.count, [e for e in seen.events if isinstance(e, events.ContainerStarted)]) == (0, [])
+    assert seen(PictureTaken) == [("started", "a", 7, "Running"), ("started", "b", 91, "Running"), ("status", "ready")]
     assert seen.mirror.count == 2
 
 
@@ -77,9 +98,9 @@ def test_dobby_lost_voids_everything_in_order() -> None:
     seen.run("b", 91)
     seen.run("a", 7)
     assert seen(DobbyLost) == [
-        StatusChanged(DobbyStatus.ABSENT),
-        ContainerEnded("a", 7, EndCause.DOBBY_GONE),
-        ContainerEnded("b", 91, EndCause.DOBBY_GONE),
+        ("status", "absent"),
+        ("ended", "a", 7, "dobby-gone"),
+        ("ended", "b", 91, "dobby-gone"),
     ]
     assert (seen.mirror.count, seen.mirror.listing(), seen.mirror.life) == (0, [], None)
 
@@ -96,7 +117,7 @@ def test_started_before_its_reply_and_started_once() -> None:
     seen = Seen()
     seen.mirror.plan_start("a", BUNDLE)
     assert seen.mirror.is_starting("a")
-    assert seen(Started, 91, "a") == [ContainerStarted("a", 91)]
+    assert seen(Started, 91, "a") == [("started", "a", 91, "Running")]
     assert seen(StartAnswered, 0, "a", 91) == []
     assert not seen.mirror.is_starting("a")
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
@@ -106,7 +127,7 @@ def test_started_before_its_reply_and_started_once() -> None:
 def test_a_reply_without_a_signal_is_enough() -> None:
     seen = Seen()
     seen.mirror.plan_start("a", BUNDLE)
-    assert seen(StartAnswered, seen.mirror.position, "a", 91) == [ContainerStarted("a", 91)]
+    assert seen(StartAnswered, seen.mirror.position, "a", 91) == [("started", "a", 91, "Running")]
 
 
 def test_a_reply_after_the_end_does_not_bring_it_back() -> None:
@@ -123,7 +144,7 @@ def test_a_list_that_a_signal_overtook_does_not_bring_back_the_dead() -> None:
     seen = Seen()
     seen.run("a", 91)
     asked = seen.mirror.position
-    assert seen(Stopped, 91, "a") == [ContainerEnded("a", 91, EndCause.STOPPED)]
+    assert seen(Stopped, 91, "a") == [("ended", "a", 91, "exited")]
     assert seen(Listed, asked, ((91, "a"),)) == []
     assert seen.mirror.find("a") is None
 
@@ -150,13 +171,13 @@ def test_stopped_of_what_may_restart_is_doubted(plan: Plan) -> None:
     seen = Seen()
     seen.mirror.plan_start("a", plan)
     seen(Started, 91, "a")
-    assert seen(Stopped, 91, "a") == [EndDoubted("a", 91, seen.mirror.position, unannounced=False)]
+    assert seen(Stopped, 91, "a") == [("doubted", "a", 91, seen.mirror.position, False)]
     asked = seen.mirror.position
     # A List asked before the signal says nothing of it; one asked after does.
     assert seen(Listed, asked - 1, ((91, "a"),)) == []
-    assert seen(Listed, asked, ((91, "a"),)) == [ContainerRestarted("a", 91)]
+    assert seen(Listed, asked, ((91, "a"),)) == [("restarted", "a", 91)]
     seen(Stopped, 91, "a")
-    assert seen(Listed, seen.mirror.position, ()) == [ContainerEnded("a", 91, EndCause.STOPPED)]
+    assert seen(Listed, seen.mirror.position, ()) == [("ended", "a", 91, "exited")]
 
 
 def test_a_doubt_that_no_list_settles_is_believed() -> None:
@@ -164,18 +185,18 @@ def test_a_doubt_that_no_list_settles_is_believed() -> None:
     seen(Started, 91, "a")
     seen(Stopped, 91, "a")
     at = seen.mirror.position
-    assert seen(EndBelieved, "a", 91, at) == [ContainerEnded("a", 91, EndCause.STOPPED)]
+    assert seen(EndBelieved, "a", 91, at) == [("ended", "a", 91, "exited")]
     assert seen(EndBelieved, "a", 91, at) == []
 
 
 def test_what_no_list_has_is_missing_and_then_lost() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(Listed, seen.mirror.position, ()) == [EndDoubted("a", 91, seen.mirror.position, unannounced=True)]
+    assert seen(Listed, seen.mirror.position, ()) == [("doubted", "a", 91, seen.mirror.position, True)]
     assert (seen.mirror.find("a"), seen.mirror.listing(), seen.mirror.count) == (None, [], 1)
     # Each List that lacks it says so again: a check of it may have come to nothing.
-    assert seen(Listed, seen.mirror.position, ()) == [EndDoubted("a", 91, seen.mirror.position, unannounced=True)]
-    assert seen(EndBelieved, "a", 91, seen.mirror.position) == [ContainerEnded("a", 91, EndCause.LOST)]
+    assert seen(Listed, seen.mirror.position, ()) == [("doubted", "a", 91, seen.mirror.position, True)]
+    assert seen(EndBelieved, "a", 91, seen.mirror.position) == [("ended", "a", 91, "lost")]
     assert seen.mirror.count == 0
 
 
@@ -184,7 +205,7 @@ def test_a_missing_one_whose_signal_was_on_its_way() -> None:
     seen.run("a", 91)
     seen(Listed, seen.mirror.position, ())
     at = seen.mirror.position
-    assert seen(Stopped, 91, "a") == [ContainerEnded("a", 91, EndCause.STOPPED)]
+    assert seen(Stopped, 91, "a") == [("ended", "a", 91, "exited")]
     assert seen(EndBelieved, "a", 91, at) == []
 
 
@@ -209,21 +230,21 @@ def test_an_older_doubt_does_not_settle_a_newer_one() -> None:
     second = seen.mirror.position
     assert seen(Listed, first, ((91, "a"),)) == []
     assert seen(EndBelieved, "a", 91, first) == []
-    assert seen(Listed, second, ((91, "a"),)) == [ContainerRestarted("a", 91)]
+    assert seen(Listed, second, ((91, "a"),)) == [("restarted", "a", 91)]
 
 
 def test_a_doubted_one_whose_id_is_used_again_had_stopped() -> None:
     seen = Seen()
-    seen(Listed, seen.mirror.position, ((91, "a"),))
+    seen(Started, 91, "a")
     seen(Stopped, 91, "a")
-    assert seen(Started, 45, "a") == [ContainerEnded("a", 91, EndCause.STOPPED), ContainerStarted("a", 45)]
+    assert seen(Started, 45, "a") == [("ended", "a", 91, "exited"), ("started", "a", 45, "Running")]
 
 
 def test_an_id_used_again_is_another_container() -> None:
     seen = Seen()
     seen.run("a", 91)
     first = found(seen.mirror, "a")
-    assert seen(Started, 45, "a") == [ContainerEnded("a", 91, EndCause.LOST), ContainerStarted("a", 45)]
+    assert seen(Started, 45, "a") == [("ended", "a", 91, "lost"), ("started", "a", 45, "Running")]
     assert found(seen.mirror, "a") is not first
     assert seen.mirror.find("91") is None
 
@@ -231,10 +252,7 @@ def test_an_id_used_again_is_another_container() -> None:
 def test_a_descriptor_used_again_is_another_container() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(Listed, seen.mirror.position, ((91, "b"),)) == [
-        ContainerEnded("a", 91, EndCause.LOST),
-        ContainerStarted("b", 91),
-    ]
+    assert seen(Listed, seen.mirror.position, ((91, "b"),)) == [("ended", "a", 91, "lost"), ("found", "b", 91)]
 
 
 @pytest.mark.parametrize("text", ["091", " 91", "+91", "91.0", "٩١", "", "-91", "9" * 400])
@@ -249,28 +267,156 @@ def test_descriptors_that_are_none_are_not_taken() -> None:
     assert seen(Listed, seen.mirror.position, ((0, "a"), (-1, "b"))) == []
 
 
+def test_what_only_a_list_tells_of_is_announced_with_its_state() -> None:
+    seen = Seen()
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("found", "a", 91)]
+    assert (found(seen.mirror, "a").descriptor, seen.mirror.count) == (91, 0)
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [("started", "a", 91, "Paused")]
+    container = found(seen.mirror, "a")
+    assert (container.started_at, container.changed_at) == (0, 0)  # before our time
+
+
 def test_states_as_dobby_tells_them() -> None:
     seen = Seen()
     seen.run("a", 91)
-    container = found(seen.mirror, "a")
     asked = seen.mirror.position
-    seen(StateSeen, asked, 91, SubState.PAUSED)
-    assert container.substate == "Paused"
-    seen(StateSignal, 91, "a", SubState.HIBERNATED)
-    seen(StateSeen, asked, 91, SubState.RUNNING)  # asked before the signal
-    assert container.substate == "Hibernated"
-    seen(StateSeen, seen.mirror.position, 91, SubState.INVALID)  # an end in progress makes no state
-    assert container.substate == "Hibernated"
-    seen(StateSignal, 91, "a", SubState.RUNNING)
-    container.stopping += 1
+    assert seen(StateSeen, asked, 91, SubState.PAUSED) == [("state", "a", "Paused")]
+    assert seen(StateSeen, asked, 91, SubState.PAUSED) == []
+    assert seen(StateSignal, 91, "a", SubState.HIBERNATED) == [("state", "a", "Hibernated")]
+    assert seen(StateSeen, asked, 91, SubState.RUNNING) == []  # asked before the signal
+    assert seen(StateSignal, 91, "a", SubState.RUNNING) == [("state", "a", "Running")]
+
+
+def test_a_state_that_changes_has_its_time_and_a_finer_one_has_not() -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    container = found(seen.mirror, "a")
+    assert (container.started_at, container.changed_at) == (1000, 1000)
+    seen(StateSeen, seen.mirror.position, 91, SubState.HIBERNATING)
+    assert (container.substate.state, container.changed_at) == ("Running", 1000)
+    seen(StateSeen, seen.mirror.position, 91, SubState.HIBERNATED)
+    assert (container.substate.state, container.changed_at) == ("Paused", 1001)
+
+
+def test_a_state_of_0_is_invalid_only_if_a_later_list_still_has_it() -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    before = seen.mirror.position
+    assert seen(StateSeen, before, 91, SubState.INVALID) == []  # an end in progress makes no event
+    assert seen(Listed, before, ((91, "a"),)) == []
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("state", "a", "Invalid")]
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.RUNNING) == [("state", "a", "Running")]
+    seen(StateSeen, seen.mirror.position, 91, SubState.INVALID)
+    seen(Started, 91, "a")
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
+
+
+def test_a_stop_of_ours_shows_as_stopping_for_as_long_as_it_is_under_way() -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    container = found(seen.mirror, "a")
+
+    def changes() -> list[str]:
+        return [event.substate for event in seen.events if isinstance(event, events.StateChanged)]
+
+    first = seen.mirror.begin_stop(container, Caller(":1.1"))
+    second = seen.mirror.begin_stop(container, Caller(":1.2"))
+    assert (container.substate, changes()) == ("Stopping", ["Stopping"])
+    seen.mirror.end_stop(container, first, withdrawn=True)
     assert container.substate == "Stopping"
+    seen.mirror.end_stop(container, second, withdrawn=False)
+    assert (container.substate, changes()) == ("Running", ["Stopping", "Running"])
+    seen(Stopped, 91, "a")
+    assert (seen.last().exit.reason, seen.last().exit.requested_by.sender) == ("requested", ":1.2")
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "expected"),
+    [
+        (0, False, ("exited", 0, None, False, None)),
+        (256, False, ("exited", 1, None, False, 2)),
+        (65280, False, ("exited", 255, None, False, 2)),
+        (139, False, ("crashed", None, 11, True, 3)),
+        (9, False, ("crashed", None, 9, False, 3)),
+        (15, True, ("requested", None, 15, False, None)),
+        (256, True, ("requested", 1, None, False, None)),
+        (None, False, ("exited", None, None, False, None)),
+        (0x7F, False, ("exited", None, None, False, None)),  # a word that tells of no end
+        (-1, False, ("exited", None, None, False, None)),
+        (2**31 - 1, False, ("exited", None, None, False, None)),
+    ],
+)
+def test_what_an_end_is_made_of(status: int | None, asked: bool, expected: tuple[Any, ...]) -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    if asked:
+        seen.mirror.begin_stop(found(seen.mirror, "a"), Caller(":1.1", 1000, 42, "app"))
+    if status is not None:
+        assert seen(EndStatus, 91, "a", status) == []
+    seen(Stopped, 91, "a")
+    record = seen.last().exit
+    assert (record.reason, record.exit_code, record.signal, record.core_dumped, record.failure_code) == expected
+    assert (record.wait_status, record.started_at) == (status, 1000)
+    assert record.stopped_at > record.started_at
+    assert (record.requested_by is not None) is asked
+
+
+def test_ends_that_dobby_did_not_tell_of() -> None:
+    seen = Seen()
+    for n, container_id in enumerate(("silent", "asked", "said", "gone", "stopped")):
+        seen.run(container_id, n + 1)
+    seen.mirror.begin_stop(found(seen.mirror, "asked"), Caller(":1.1"))
+    seen(EndStatus, 3, "said", 9)
+    seen(Listed, seen.mirror.position, ((4, "gone"), (5, "stopped")))
+    codes = {}
+    for n, container_id in enumerate(("silent", "asked", "said")):
+        seen(EndBelieved, container_id, n + 1, seen.mirror.position)
+        codes[container_id] = (seen.last().exit.reason.value, seen.last().exit.failure_code)
+    seen.mirror.begin_stop(found(seen.mirror, "stopped"), Caller(":1.1"))
+    seen(DobbyLost)
+    codes |= {e.id: (e.exit.reason.value, e.exit.failure_code) for e in seen.events[-2:] if isinstance(e, events.ContainerEnded)}
+    assert codes == {
+        "silent": ("lost", 4),
+        "asked": ("requested", None),
+        "said": ("crashed", 3),  # its status was the last that was heard of it
+        "gone": ("dobby-gone", 4),
+        "stopped": ("dobby-gone", None),  # whether it has stopped is not known; somebody had asked for it
+    }
+
+
+def test_a_restart_is_no_end_and_its_status_is_none_of_the_next() -> None:
+    seen = Seen()
+    seen.mirror.plan_start("a", Plan(Origin.SPEC, plugins=True))
+    seen(Started, 91, "a")
+    # As the real one says it (captures, 31_…): twice Started, then the end of what ran before.
+    for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280)):
+        assert seen(*observation) == []
+    seen(Stopped, 91, "a")
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("restarted", "a", 91)]
+    assert found(seen.mirror, "a").started_at == 1002  # the last Started
+    assert seen.last().started_at == 1002
+    seen(Stopped, 91, "a")
+    seen(Listed, seen.mirror.position, ())
+    assert (seen.last().exit.reason, seen.last().exit.wait_status) == ("exited", None)
+
+
+def test_what_is_found_and_gone_before_it_was_announced_is_no_news() -> None:
+    seen = Seen()
+    seen(Listed, seen.mirror.position, ((91, "a"),))
+    seen(Listed, seen.mirror.position, ())
+    assert seen(EndBelieved, "a", 91, seen.mirror.position) == []
+    ready = Seen(ready=False)
+    ready(DobbyAppeared)
+    ready(Listed, 0, ((91, "a"),))
+    ready(Listed, ready.mirror.position, ())
+    assert ready(PictureTaken) == [("status", "ready")]
 
 
 def test_a_deaf_dobby_keeps_its_containers() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(StatusSeen, DobbyStatus.DEAF) == [StatusChanged(DobbyStatus.DEAF)]
-    assert seen(Started, 45, "b") == [ContainerStarted("b", 45)]
+    assert seen(StatusSeen, DobbyStatus.DEAF) == [("status", "deaf")]
+    assert seen(Started, 45, "b") == [("started", "b", 45, "Running")]
     assert seen.mirror.count == 2
 
 
@@ -294,5 +440,5 @@ def test_memory_of_what_came_and_went_is_bounded() -> None:
     for n in range(3000):
         seen.run(f"c{n}", n % 1023 + 1)
         seen(Stopped, n % 1023 + 1, f"c{n}")
-    assert len(seen.mirror._touched) <= 1100
+    assert len(seen.mirror._order._touched) <= 1100
     assert seen.mirror.count == 0

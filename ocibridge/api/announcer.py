@@ -1,0 +1,77 @@
+"""What is sent at each event of the mirror, in the one order that clients can rely on (design 5).
+
+The object's PropertiesChanged comes before the signal that it belongs to; an object is there from before its
+container's first signal until after its last.
+"""
+
+from typing import Any, Final
+
+from ocibridge.api import values
+from ocibridge.api.container import Containers
+from ocibridge.bus import Bus
+from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, StateChanged, StatusChanged
+from ocibridge.members import Signal
+from ocibridge.mirror import Mirror
+from ocibridge.model import DobbyStatus, State
+from ocibridge.names import INTERFACE, OBJECT_PATH
+
+STARTED: Final = Signal("onContainerStarted", "is", ("descriptor", "name"))
+STOPPED: Final = Signal("onContainerStopped", "is", ("descriptor", "name"))
+FAILED: Final = Signal("onContainerFailed", "isu", ("descriptor", "name", "errorCode"))
+STATE_CHANGED: Final = Signal("onContainerStateChanged", "ss", ("containerId", "state"))
+EXITED: Final = Signal("containerExited", "sia{sv}", ("containerId", "descriptor", "exit"))
+SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
+
+
+class Announcer:
+    """Called with each event that concerns callers."""
+
+    def __init__(self, bus: Bus, mirror: Mirror, containers: Containers) -> None:
+        self._bus = bus
+        self._mirror = mirror
+        self._containers = containers
+
+    def status_changed(self, event: StatusChanged) -> None:
+        """Dobby's status."""
+        available = event.status is DobbyStatus.READY
+        self._changed({"DobbyAvailable": ("b", available), "DobbyStatus": ("s", event.status.value)})
+
+    def started(self, event: ContainerStarted) -> None:
+        """A container is there."""
+        container = self._mirror.find(event.id)
+        if container is None:
+            raise LookupError(f"{event.id} has been announced, and is not there")
+        self._containers.appear(container)
+        self._count_changed()
+        self._send(STATE_CHANGED, event.id, event.substate.state.value)
+        self._send(STARTED, event.descriptor, event.id)
+
+    def changed(self, event: StateChanged) -> None:
+        """A container's state, or its finer substate alone."""
+        self._containers.changed(event)
+        if event.former.state is not event.substate.state:
+            self._send(STATE_CHANGED, event.id, event.substate.state.value)
+
+    def restarted(self, event: ContainerRestarted) -> None:
+        """A container that Dobby has restarted."""
+        self._containers.restarted(event)
+
+    def ended(self, event: ContainerEnded) -> None:
+        """A container is gone."""
+        if event.exit.failure_code is not None:
+            self._send(FAILED, event.descriptor, event.id, event.exit.failure_code)
+        self._containers.ending(event)
+        self._send(STATE_CHANGED, event.id, State.STOPPED.value)
+        self._send(EXITED, event.id, event.descriptor, values.exit_record(event.exit))
+        self._count_changed()
+        self._send(STOPPED, event.descriptor, event.id)
+        self._containers.disappear(event.id)
+
+    def _count_changed(self) -> None:
+        self._changed({"ContainerCount": ("u", self._mirror.count)})
+
+    def _changed(self, properties: dict[str, tuple[str, Any]]) -> None:
+        self._bus.emit_changed(OBJECT_PATH, INTERFACE, properties)
+
+    def _send(self, signal: Signal, *arguments: Any) -> None:
+        self._bus.emit(OBJECT_PATH, INTERFACE, signal.name, signal.signature, *arguments)
