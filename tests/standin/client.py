@@ -6,8 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ocibridge.bus import Bus, ErrorReply, Message, error_of
-from ocibridge.names import DOBBY_OBJECT, DOBBY_SERVICE, INTERFACE, OBJECT_PATH, PROPERTIES
+from ocibridge.bus import Bus, ErrorReply, Message, error_of, path_of
+from ocibridge.names import (
+    CONTAINER_INTERFACE,
+    CONTAINER_PATH,
+    DOBBY_OBJECT,
+    DOBBY_SERVICE,
+    INTERFACE,
+    OBJECT_MANAGER,
+    OBJECT_PATH,
+    PROPERTIES,
+)
 from ocibridge.owners import Owners
 
 BOUND = 15.0  # seconds; a bound for what hangs, not a measure
@@ -19,6 +28,7 @@ class Client:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.signals: list[tuple[str, tuple[Any, ...]]] = []
+        self.ears: list[Callable[[str, str, str, tuple[Any, ...]], None]] = []  # called with path, interface, member, body
         self._news = asyncio.Event()
         self._owners = Owners(bus)
 
@@ -43,6 +53,17 @@ class Client:
     async def property(self, name: str) -> Any:
         """A property of org.rdk.OCIContainer1."""
         return (await self.call("org.rdk.OCIContainer", OBJECT_PATH, PROPERTIES, "Get", "ss", INTERFACE, name))[0][1]
+
+    async def on(self, container_id: str, member: str, signature: str = "", *args: Any) -> Any:
+        """Call a method of a container's own object; its one out argument, or None."""
+        path = path_of(CONTAINER_PATH, container_id)
+        body = await self.call("org.rdk.OCIContainer", path, CONTAINER_INTERFACE, member, signature, *args)
+        return body[0] if body else None
+
+    async def objects(self) -> dict[str, dict[str, Any]]:
+        """GetManagedObjects: the properties of each container's object, by path."""
+        (managed,) = await self.call("org.rdk.OCIContainer", OBJECT_PATH, OBJECT_MANAGER, "GetManagedObjects")
+        return {path: {name: value for name, (_, value) in o[CONTAINER_INTERFACE].items()} for path, o in managed.items()}
 
     async def until_property(self, name: str, *, wanted: Any) -> None:
         """Until a property of org.rdk.OCIContainer1 has that value, as PropertiesChanged says."""
@@ -72,8 +93,12 @@ class Client:
         await self.bus.watch(None, None, None, None, self._heard)
 
     def _heard(self, message: Message) -> None:
-        if (message.interface or "").startswith(("org.rdk.", PROPERTIES)):
-            self.signals.append((message.member or "", message.parse_to_tuple()))
+        interface = message.interface or ""
+        if interface.startswith(("org.rdk.", PROPERTIES, OBJECT_MANAGER)):
+            body = message.parse_to_tuple()
+            self.signals.append((message.member or "", body))
+            for ear in self.ears:
+                ear(message.path or "", interface, message.member or "", body)
             self._news.set()
 
     async def until_signal(self, *wanted: Any) -> None:

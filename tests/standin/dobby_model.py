@@ -50,6 +50,7 @@ class Container:
     spec: dict[str, Any] | None = None
     state: int = RUNNING
     annotations: dict[str, str] = field(default_factory=dict)
+    mounts: set[str] = field(default_factory=lambda: {"/proc"})
     dying: bool = False
 
 
@@ -245,7 +246,10 @@ class DobbyModel:
                 return (False,)
             if self.hibernation:
                 container.state = HIBERNATING
-                self.later(60, lambda: self.settle(container, HIBERNATING, HIBERNATED, "Hibernated"))
+                if container.hints.get("memcr") == "fails":  # back to running, without a signal (captures, 28b_…, 6.)
+                    self.later(60, lambda: self.settle(container, HIBERNATING, RUNNING, ""))
+                else:
+                    self.later(60, lambda: self.settle(container, HIBERNATING, HIBERNATED, "Hibernated"))
             return (True,)
 
         return Work(finish)
@@ -264,13 +268,28 @@ class DobbyModel:
     def settle(self, container: Container, before: int, after: int, signal: str) -> None:
         if self.containers.get(container.id) is container and container.state == before:
             container.state = after
-            self.signal(signal, container.descriptor, container.id)
+            if signal:
+                self.signal(signal, container.descriptor, container.id)
 
-    def Mount(self, descriptor: int, _source: str, _target: str, flags: list[str], _data: str) -> Work:
-        return Work(lambda: (self.by_descriptor(descriptor) is not None and bool({"bind", "rbind"} & set(flags)),), 4)
+    def Mount(self, descriptor: int, _source: str, target: str, flags: list[str], _data: str) -> Work:
+        def finish() -> tuple[Any, ...]:
+            container = self.by_descriptor(descriptor)
+            if container is None or target in container.mounts or not {"bind", "rbind"} & set(flags):
+                return (False,)
+            container.mounts.add(target)
+            return (True,)
+
+        return Work(finish, 4)
 
     def Unmount(self, descriptor: int, target: str) -> Work:
-        return Work(lambda: (self.by_descriptor(descriptor) is not None and target.startswith("/"),), 3)
+        def finish() -> tuple[Any, ...]:
+            container = self.by_descriptor(descriptor)
+            if container is None or target not in container.mounts:
+                return (False,)
+            container.mounts.remove(target)
+            return (True,)
+
+        return Work(finish, 3)
 
     # GetInfo
 
