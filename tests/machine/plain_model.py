@@ -1,0 +1,192 @@
+"""What the mirror must show, said plainly: one record a container, and for each question the ids named since it went out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Origin = tuple[str, str]  # what started it, and a path that is that start's own
+UNKNOWN: Origin = ("unknown", "")
+
+
+@dataclass(eq=False)
+class Question:
+    """Something that we have asked Dobby. `named`: the ids that signals have named since, of which the answer says nothing."""
+
+    kind: str
+    about: Any = None
+    asked: int = 0
+    named: set[str] = field(default_factory=set)
+    doubts_then: set[int] = field(default_factory=set)  # those that were there already when this was asked
+    settles: Any = None
+    for_picture: bool = False
+
+
+@dataclass
+class Thing:
+    """A container, as far as we have been told."""
+
+    name: str
+    number: int
+    origin: Origin
+    seen_start: bool
+    told: bool = False
+    word: str = "Running"
+    status: int | None = None
+    stops: list[list[Any]] = field(default_factory=list)  # who asked, and whether it is under way
+    doubt: int = 0  # the number of the doubt whether it has ended
+    odd: int = 0  # the number of the doubt whether it is Invalid
+    hidden: bool = False
+
+    def shown(self) -> str:
+        return "Stopping" if self.word == "Running" and any(active for _, active in self.stops) else self.word
+
+
+class PlainModel:
+    """Told of every message in the order of its delivery."""
+
+    def __init__(self) -> None:
+        self.status = "absent"
+        self.things: dict[str, Thing] = {}
+        self.starting: dict[str, Origin] = {}
+        self.ends: list[tuple[Any, ...]] = []
+        self.doubts = 0
+        self.open: list[Question] = []
+
+    def listing(self) -> list[tuple[Any, ...]]:
+        return sorted((t.name, t.number, t.shown(), t.origin, t.seen_start) for t in self.things.values() if not t.hidden)
+
+    def count(self) -> int:
+        return sum(t.told for t in self.things.values())
+
+    def ask(self, question: Question) -> None:
+        question.doubts_then = set(range(1, self.doubts + 1))
+        self.open.append(question)
+
+    def name(self, name: str) -> None:
+        """A signal names it."""
+        for question in self.open:
+            question.named.add(name)
+
+    def thing(self, name: str, number: int) -> Thing | None:
+        found = self.things.get(name)
+        return found if found is not None and found.number == number else None
+
+    # Dobby's life.
+
+    def lost(self) -> None:
+        self.status = "absent"
+        for name in sorted(self.things):
+            self.end(self.things[name], "dobby-gone")
+        self.starting.clear()
+        self.open.clear()
+
+    def pictured(self) -> None:
+        for thing in self.things.values():
+            thing.told = thing.told or not thing.hidden
+        self.status = "ready"
+
+    # What is there.
+
+    def new(self, name: str, number: int, origin: Origin, *, seen_start: bool) -> Thing:
+        if name in self.things:
+            self.end(self.things[name], "lost")
+        for old in [t for t in self.things.values() if t.number == number]:
+            self.end(old, "lost")
+        self.things[name] = Thing(name, number, origin, seen_start)
+        return self.things[name]
+
+    def is_in(self, thing: Thing, word: str) -> None:
+        thing.word, thing.hidden, thing.odd = word, False, 0
+        thing.told = thing.told or self.status != "starting"
+
+    def end(self, thing: Thing, how: str) -> None:
+        del self.things[thing.name]
+        if not thing.told:
+            return
+        killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
+        exited = (thing.status >> 8) & 0xFF if thing.status is not None and not thing.status & 0x7F else 0
+        if thing.doubt or thing.status is not None:
+            how = "said"
+        if how != "dobby-gone" and thing.stops:
+            how = "requested"
+        reason = ("crashed" if killed else "exited") if how == "said" else how
+        code = {"crashed": 3, "lost": 4, "dobby-gone": 4, "exited": 2 if exited else None}.get(reason)
+        who = thing.stops[0][0] if thing.stops else None
+        self.ends.append((thing.name, thing.number, reason, thing.status, who, None if who else code))
+
+    # Signals.
+
+    def started(self, number: int, name: str) -> None:
+        self.name(name)
+        thing = self.thing(name, number) or self.new(name, number, self.starting.get(name, UNKNOWN), seen_start=True)
+        self.is_in(thing, "Running")
+
+    def status_told(self, number: int, name: str, status: int) -> None:
+        thing = self.thing(name, number)
+        if thing is not None:
+            thing.status = status
+
+    def stopped(self, number: int, name: str) -> None:
+        self.name(name)
+        thing = self.thing(name, number)
+        if thing is not None and thing.origin[0] == "bundle":
+            self.end(thing, "said")
+        elif thing is not None:
+            self.doubts += 1
+            thing.doubt = self.doubts
+
+    def state_signalled(self, number: int, name: str, word: str) -> None:
+        thing = self.thing(name, number)
+        if thing is not None:
+            self.name(name)
+            self.is_in(thing, word)
+
+    # Answers.
+
+    def listed(self, question: Question, entries: list[tuple[int, str]]) -> None:
+        for number, name in entries:
+            thing = self.thing(name, number)
+            if thing is not None:
+                self.present(question, thing)
+            elif name not in question.named:
+                self.new(name, number, UNKNOWN, seen_start=False)
+        names = {name for _, name in entries}
+        for name, thing in sorted(self.things.items()):
+            if name in names or name in question.named:
+                continue
+            if thing.doubt:
+                self.end(thing, "said")
+            else:
+                thing.hidden = True
+
+    def present(self, question: Question, thing: Thing) -> None:
+        thing.hidden = False
+        if thing.doubt in question.doubts_then:
+            thing.doubt, thing.status, thing.seen_start = 0, None, True
+        if thing.odd in question.doubts_then:
+            self.is_in(thing, "Invalid")
+
+    def state_seen(self, question: Question, number: int, word: str) -> None:
+        thing = next((t for t in self.things.values() if t.number == number), None)
+        if thing is None or thing.name in question.named:
+            return
+        if word == "Invalid":
+            self.doubts += 1
+            thing.odd = self.doubts
+        else:
+            self.is_in(thing, word)
+
+    def start_answered(self, question: Question, name: str, number: int) -> None:
+        origin = self.starting.pop(name)
+        thing = self.things.get(name)
+        if thing is None and number > 0 and name not in question.named:
+            self.name(name)
+            self.is_in(self.new(name, number, origin, seen_start=True), "Running")
+        elif thing is not None and thing.number == number:
+            thing.origin = origin
+        elif thing is not None and thing.origin == origin:
+            thing.origin = UNKNOWN
+
+    def believed(self, name: str, number: int, doubt: int) -> None:
+        thing = self.thing(name, number)
+        if thing is not None and (thing.hidden or (doubt and thing.doubt == doubt)):
+            self.end(thing, "lost")
