@@ -6,12 +6,12 @@ BIN := .venv/bin
 # systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
 PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi dbus libglib2.0-bin systemd
 
-.PHONY: run test setup lint types unit bus daemon lock clean
+.PHONY: run test setup lint types unit machine bus daemon soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
 
-test: lint types unit bus daemon
+test: lint types unit machine bus daemon
 
 setup: .venv/.ready
 
@@ -29,8 +29,16 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit bus daemon: setup
+unit machine bus daemon: setup
 	$(BIN)/python -m pytest tests/$@
+
+# For long: how many seconds the random machine plays, how often Dobby dies under load.
+SECONDS := 1800
+DEATHS := 5000
+
+soak: setup
+	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/machine
+	OCIBRIDGE_DEATHS=$(DEATHS) $(BIN)/python -m pytest tests/bus/test_observer.py
 
 lock:
 	tools/lock-requirements

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ async def test_an_observer_of_many_deaths(
         make_bundle(tmp_path, "broken", fail="failing"),
     ]
     observer = Observer()
-    client.ears.append(observer.heard)
+    said: Counter[str] = Counter()
+    client.ears += [observer.heard, lambda _path, _interface, member, _body: said.update([member])]
     await client.listen()
     await start_bridge(sweep_interval=Duration(0.05))
 
@@ -87,7 +89,9 @@ async def test_an_observer_of_many_deaths(
                 await client.until_heard(1, "InterfacesRemoved")
         dobby.kill()
         await client.until_property("DobbyStatus", wanted="absent")
-        assert observer.complaints == []
+        assert (observer.complaints, observer.objects) == ([], {})
+        # Each start that Dobby told of is told once, and each has had its end.
+        assert said["Started"] == said["onContainerStarted"] == said["onContainerStopped"] == observer.ended
 
     start_dobby(durations=quick)
     await client.until_property("DobbyAvailable", wanted=True)

@@ -63,13 +63,47 @@ def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
     with Process(["stdbuf", "-oL", *monitor.split()], {"DBUS_SESSION_BUS_ADDRESS": address}, stdout=subprocess.PIPE) as listener:
         while "is owned by" not in next_line(listener.child, BOUND):
             pass
-        function = ""
+        functions: dict[str, str] = {}
         for command, output in (step for step in lines if step not in monitors):
-            function = command if command.startswith("oci() {") else function
-            said = shell(f"{function}\n{command}", address)
+            if re.match(r"\w+\(\) {", command):
+                functions[command.partition("(")[0]] = command
+            said = shell("\n".join([*functions.values(), command]), address)
             assert fits(output.rstrip("\n"), said.strip("\n")), f"$ {command}\n{said}"
-        told = [next_line(listener.child, BOUND) for _ in range(8)]
-    assert [line for line in told if "PropertiesChanged" not in line] == shown.splitlines()
+        told = [next_line(listener.child, BOUND)]
+        while "InterfacesRemoved" not in told[-1]:
+            told.append(next_line(listener.child, BOUND))
+    heard = "\n".join(line for line in told if "ContainerCount" not in line)
+    assert fits(shown.rstrip("\n"), heard), heard
+
+
+def maybe_line(process: Process) -> str:
+    """The next line, if one comes within a moment."""
+    try:
+        return next_line(process.child, 0.3)
+    except TimeoutError:
+        return ""
+
+
+@pytest.mark.parametrize("program", ["watch.py", "watch.sh"])
+def test_the_clients_that_only_listen(running: tuple[Process, list[str]], program: str) -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert (ROOT / "examples" / program).read_text() in readme
+    address = exported(running[1])
+    oci = 'oci() { busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }; oci '
+    sleep = '"$PWD/examples/bundles/sleep" "" "" 0'
+    shell(f"{oci} startContainer ssssas Early {sleep}", address)
+    with Process([str(ROOT / "examples" / program)], {"DBUS_SESSION_BUS_ADDRESS": address}, stdout=subprocess.PIPE) as client:
+        assert next_line(client.child, BOUND) == "Early Running"
+        while not (heard := maybe_line(client)):  # until the shell's monitor listens as well
+            shell(f"{oci} pauseContainer s Early; oci resumeContainer s Early", address)
+        assert heard == "Early Paused"
+        shell(f"{oci} startContainer ssssas App {sleep}; oci pauseContainer s App; oci stopContainer sb App true", address)
+        while "App" not in heard:
+            heard = next_line(client.child, BOUND)
+        told = [heard, *(next_line(client.child, BOUND) for _ in range(2))]
+        os.killpg(client.child.pid, signal.SIGTERM)
+    assert told == ["App Running", "App Paused", "App Stopped"]
+    assert "\n".join(told) in readme
 
 
 def test_what_make_run_prints_can_be_pasted(running: tuple[Process, list[str]]) -> None:

@@ -1,0 +1,7 @@
+#!/bin/sh
+# The same in a shell: listen first, then ask once, so that nothing falls between.
+on="--session -d org.rdk.OCIContainer"
+stdbuf -oL gdbus monitor $on | sed -un "s/.*onContainerStateChanged ('\(.*\)', '\(.*\)')/\1 \2/p" &
+gdbus call $on -o /org/rdk/OCIContainer -m org.freedesktop.DBus.ObjectManager.GetManagedObjects |
+    grep -o "'Id': <'[^']*'>\|'State': <'[^']*'>" | cut -d "'" -f 4 | paste -d " " - -
+wait
