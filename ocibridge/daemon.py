@@ -27,12 +27,11 @@ from ocibridge.errors import DobbyUnavailable
 from ocibridge.events import (
     ContainerEnded,
     ContainerFound,
-    ContainerRestarted,
     ContainerStarted,
     EndDoubted,
     Event,
+    PlanCorrected,
     PlansChanged,
-    StateChanged,
     StatusChanged,
 )
 from ocibridge.history import History
@@ -124,30 +123,24 @@ class Daemon:
     def _happened(self, event: Event) -> None:
         """Each event of the mirror, once, in order: to the journal, to the bus, and to whom it concerns inside."""
         journal.record(event)
+        self._announcer.happened(event)
         match event:
             case StatusChanged():
                 self._calls.status_changed()
                 if event.status is DobbyStatus.STARTING:
                     self._mirror.recall(self._memory.recall(self._life()))
-                self._announcer.status_changed(event)
-            case PlansChanged():
+            case PlansChanged() | ContainerStarted() | PlanCorrected():
                 self._remember_soon()
             case ContainerFound():
                 self._look_at(event)
-            case ContainerStarted():
-                self._announcer.started(event)
-                self._remember_soon()
-            case StateChanged():
-                self._announcer.changed(event)
-            case ContainerRestarted():
-                self._announcer.restarted(event)
             case EndDoubted():
                 self._ends.doubted(event, self._calls)
             case ContainerEnded():
                 self._history.ended(event)
-                self._announcer.ended(event)
                 self._ends.ended(event)
                 self._remember_soon()
+            case _:
+                pass
         self._waits.happened(event)
 
     def _look_at(self, found: ContainerFound) -> None:

@@ -48,6 +48,14 @@ class StateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanCorrected:
+    """A container was taken for what our own start of that id would make, and it was somebody else's (or the reverse)."""
+
+    id: str
+    descriptor: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerRestarted:
     """What looked like an end was a restart by Dobby (restartOnCrash)."""
 
@@ -79,4 +87,14 @@ class ContainerEnded:
     exit: Exit
 
 
-Event = StatusChanged | PlansChanged | ContainerFound | ContainerStarted | StateChanged | ContainerRestarted | EndDoubted | ContainerEnded
+Event = (
+    StatusChanged
+    | PlansChanged
+    | ContainerFound
+    | ContainerStarted
+    | StateChanged
+    | PlanCorrected
+    | ContainerRestarted
+    | EndDoubted
+    | ContainerEnded
+)

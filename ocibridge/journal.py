@@ -72,7 +72,8 @@ def record(event: Event) -> None:
         case ContainerStarted():
             log.info(f"container {shown(event.id)} is there ({event.substate}), descriptor {event.descriptor}", **_fields(event))
         case StateChanged():
-            log.info(f"container {shown(event.id)} is {event.substate}, was {event.former}", **_fields(event))
+            tell = log.debug if event.former.state is event.substate.state else log.info
+            tell(f"container {shown(event.id)} is {event.substate}, was {event.former}", **_fields(event))
         case ContainerRestarted():
             log.warning(f"container {shown(event.id)} has crashed and been restarted by Dobby", **_fields(event))
         case ContainerEnded():

@@ -174,9 +174,9 @@ class Mirror:
         if known is not None:
             # Somebody else's start of the same id was the one that succeeded: then our plan says nothing of it.
             if known.plan is plan and known.descriptor != seen.descriptor:
-                known.plan = UNKNOWN_PLAN
+                self._picture.correct(known, UNKNOWN_PLAN)
             elif known.descriptor == seen.descriptor:
-                known.plan = plan
+                self._picture.correct(known, plan)
         elif seen.descriptor > 0 and self._order.is_fresh(seen.id, seen.asked):
             self._touch(seen.id)
             self._add(seen.id, seen.descriptor, plan)
@@ -201,9 +201,7 @@ class Mirror:
     def _take_present(self, container: Container, asked: int) -> None:
         container.missing = False
         if container.doubted_at is not None and asked >= container.doubted_at:
-            container.started_at = container.restarted_at or self._now()
-            container.doubted_at = container.wait_status = None
-            self._emit(events.ContainerRestarted(container.id, container.descriptor, container.started_at))
+            self._picture.restart(container)
         if container.invalid_at is not None and asked >= container.invalid_at:
             self._report(container, SubState.INVALID)
 

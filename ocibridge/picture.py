@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ocibridge.events import ContainerEnded, ContainerStarted, Event, StateChanged
+from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged
 from ocibridge.exits import Exit, Reason, reason_of
-from ocibridge.model import Caller, Container, StopRequest, SubState
+from ocibridge.model import Caller, Container, Plan, StopRequest, SubState
 
 # The exact decimal text of a descriptor, which is 1 to 1023 (facts 5): "091" and "+91" are none.
 DECIMAL: Final = re.compile("[1-9][0-9]{0,9}", re.ASCII)
@@ -69,6 +69,20 @@ class Picture:
         """Dobby has told its state."""
         container.reported, container.invalid_at = substate, None
         self._tell(container)
+
+    def restart(self, container: Container) -> None:
+        """What looked like its end was a restart by Dobby."""
+        container.started_at = container.restarted_at or self._now()
+        container.doubted_at = container.wait_status = None
+        if container.announced is not None:
+            self._emit(ContainerRestarted(container.id, container.descriptor, container.started_at))
+
+    def correct(self, container: Container, plan: Plan) -> None:
+        """It is, or is not, what our own start was to make."""
+        if container.plan is not plan:
+            container.plan = plan
+            if container.announced is not None:
+                self._emit(PlanCorrected(container.id, container.descriptor))
 
     def begin_stop(self, container: Container, by: Caller) -> StopRequest:
         """A stop through us is about to go out."""

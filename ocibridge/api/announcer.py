@@ -9,7 +9,7 @@ from typing import Any, Final
 from ocibridge.api import values
 from ocibridge.api.container import Containers
 from ocibridge.bus import Bus
-from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, StateChanged, StatusChanged
+from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged, StatusChanged
 from ocibridge.members import Signal
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus, State
@@ -24,19 +24,37 @@ SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 
 
 class Announcer:
-    """Called with each event that concerns callers."""
+    """Told of each event of the mirror; sends what concerns callers."""
 
     def __init__(self, bus: Bus, mirror: Mirror, containers: Containers) -> None:
         self._bus = bus
         self._mirror = mirror
         self._containers = containers
 
-    def status_changed(self, event: StatusChanged) -> None:
+    def happened(self, event: Event) -> None:
+        """An event."""
+        match event:
+            case StatusChanged():
+                self._status_changed(event)
+            case ContainerStarted():
+                self._started(event)
+            case StateChanged():
+                self._changed(event)
+            case PlanCorrected():
+                self._containers.corrected(event)
+            case ContainerRestarted():
+                self._containers.restarted(event)
+            case ContainerEnded():
+                self._ended(event)
+            case _:
+                pass  # a doubt or a plan is nobody else's business
+
+    def _status_changed(self, event: StatusChanged) -> None:
         """Dobby's status."""
         available = event.status is DobbyStatus.READY
-        self._changed({"DobbyAvailable": ("b", available), "DobbyStatus": ("s", event.status.value)})
+        self._tell({"DobbyAvailable": ("b", available), "DobbyStatus": ("s", event.status.value)})
 
-    def started(self, event: ContainerStarted) -> None:
+    def _started(self, event: ContainerStarted) -> None:
         """A container is there."""
         container = self._mirror.find(event.id)
         if container is None:
@@ -46,17 +64,13 @@ class Announcer:
         self._send(STATE_CHANGED, event.id, event.substate.state.value)
         self._send(STARTED, event.descriptor, event.id)
 
-    def changed(self, event: StateChanged) -> None:
+    def _changed(self, event: StateChanged) -> None:
         """A container's state, or its finer substate alone."""
         self._containers.changed(event)
         if event.former.state is not event.substate.state:
             self._send(STATE_CHANGED, event.id, event.substate.state.value)
 
-    def restarted(self, event: ContainerRestarted) -> None:
-        """A container that Dobby has restarted."""
-        self._containers.restarted(event)
-
-    def ended(self, event: ContainerEnded) -> None:
+    def _ended(self, event: ContainerEnded) -> None:
         """A container is gone."""
         if event.exit.failure_code is not None:
             self._send(FAILED, event.descriptor, event.id, event.exit.failure_code)
@@ -68,9 +82,9 @@ class Announcer:
         self._containers.disappear(event.id)
 
     def _count_changed(self) -> None:
-        self._changed({"ContainerCount": ("u", self._mirror.count)})
+        self._tell({"ContainerCount": ("u", self._mirror.count)})
 
-    def _changed(self, properties: dict[str, tuple[str, Any]]) -> None:
+    def _tell(self, properties: dict[str, tuple[str, Any]]) -> None:
         self._bus.emit_changed(OBJECT_PATH, INTERFACE, properties)
 
     def _send(self, signal: Signal, *arguments: Any) -> None:

@@ -3,7 +3,7 @@
 from ocibridge.api.boundary import Boundary
 from ocibridge.api.verbs import Verb
 from ocibridge.bus import Bus, Served, path_of
-from ocibridge.events import ContainerEnded, ContainerRestarted, StateChanged
+from ocibridge.events import ContainerEnded, ContainerRestarted, PlanCorrected, StateChanged
 from ocibridge.members import Interface, Property
 from ocibridge.model import Container, SubState
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH
@@ -32,6 +32,12 @@ class Containers:
     def restarted(self, event: ContainerRestarted) -> None:
         """Announce when it was restarted."""
         self._bus.emit_changed(_path(event.id), CONTAINER_INTERFACE, {"StartedAt": ("t", event.started_at)})
+
+    def corrected(self, event: PlanCorrected) -> None:
+        """Announce what it turned out to be: constant but for two starts of one id at once, ours and somebody else's."""
+        container, _ = self._objects[event.id]
+        origin, path = container.plan.origin.value, container.plan.bundle_path
+        self._bus.emit_changed(_path(event.id), CONTAINER_INTERFACE, {"Origin": ("s", origin), "BundlePath": ("s", path)})
 
     def ending(self, event: ContainerEnded) -> None:
         """Announce its last state."""

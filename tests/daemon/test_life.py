@@ -142,12 +142,12 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
     assert "uid -1" not in (tmp_path / "log").read_text()
     lines: list[Any] = (tmp_path / "log").read_text().splitlines()
     told = [line for line in lines if '"app"' in line or '"nosuch"' in line]
-    assert [line.split(" by ")[0] for line in told] == [
-        'ocibridge: info: container "app" is there, descriptor 734',
+    assert [line.split(" by uid ")[0] for line in told] == [
+        'ocibridge: info: container "app" is there (Running), descriptor 734',
         'ocibridge: info: startContainer "app"',
         'ocibridge: warning: stopContainer "nosuch"',
-        'ocibridge: info: container "app" has ended',
+        f'ocibridge: info: container "app" was killed by signal 15, as uid {os.getuid()} (busctl) had asked',
         'ocibridge: info: stopContainer "app"',
     ]
     # Who asked, also where the refusal was so quick that the caller could have left before anybody asked who it was.
-    assert [line.split(" by ")[1].split(",")[0] for line in told if " by " in line] == [f"uid {os.getuid()} (busctl)"] * 3
+    assert [line.split(" by ")[1].split(",")[0] for line in told if " by uid " in line] == [f"uid {os.getuid()} (busctl)"] * 3

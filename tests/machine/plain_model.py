@@ -18,6 +18,7 @@ class Question:
     doubts_then: set[int] = field(default_factory=set)  # those that were there already when this was asked
     settles: Any = None
     for_picture: bool = False
+    restarts: bool = False
 
 
 @dataclass

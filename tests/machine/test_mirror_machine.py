@@ -6,13 +6,12 @@
 import itertools
 import os
 import time
-from collections import deque
 from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from ocibridge import events
 from ocibridge import observations as obs
@@ -24,35 +23,16 @@ from ocibridge.mirror import Mirror
 from ocibridge.model import Caller, Container, DobbyStatus, Origin, Plan, StopRequest, SubState
 from tests.machine.fake_bus import FakeBus
 from tests.machine.plain_model import PlainModel, Question
+from tests.machine.world import IDS, World
 from tests.standin.observer import Observer
 
-IDS = st.sampled_from(["a", "b", "c.d"])
-# Exit 0 and others, signals with and without a core, and words that tell of no end.
-STATUSES = st.sampled_from([0, 256, 10752, 65280, 15, 9, 139, 6, 0x7F, -1])
-WORDS = st.sampled_from(["Running", "Paused", "Hibernating", "Hibernated", "Awakening", "Starting", "Stopping", "Invalid", "Invalid"])
 
-
-class Real:
-    """A container as Dobby has it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.word = "Running"
-
-
-class Machine(RuleBasedStateMachine):
-    """Dobby, the wire between it and us, and what we ask."""
+class Machine(World):
+    """Our side: what arrives, what we ask, and what must hold."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers = itertools.count(1)
         clock = itertools.count(1000)
-        self.lives = itertools.count(1)
-        self.life = ""  # of the Dobby that runs
-        self.real: dict[str, Real] = {}
-        self.erased: list[tuple[int, str, int]] = []  # gone, and Dobby has not said so yet
-        self.queue: deque[Question] = deque()
-        self.wire: deque[tuple[Any, ...]] = deque()
         self.doubts: list[tuple[events.EndDoubted, int]] = []
         self.fresh: list[Any] = []
         self.stops: list[tuple[Container, StopRequest, Any]] = []
@@ -68,20 +48,12 @@ class Machine(RuleBasedStateMachine):
     # What the daemon does with events.
 
     def happened(self, event: events.Event) -> None:
+        self.announcer.happened(event)
         match event:
-            case events.StatusChanged():
-                self.announcer.status_changed(event)
-            case events.ContainerStarted():
-                self.announcer.started(event)
-            case events.StateChanged():
-                self.announcer.changed(event)
-            case events.ContainerRestarted():
-                self.announcer.restarted(event)
             case events.ContainerEnded():
                 e = event.exit
                 who = e.requested_by.sender if e.requested_by else None
-                self.ends.append((event.id, event.descriptor, e.reason.value, e.wait_status, who, e.failure_code))
-                self.announcer.ended(event)
+                self.ends.append((event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code))
             case events.EndDoubted() | events.ContainerFound():
                 self.fresh.append(event)
             case _:
@@ -112,67 +84,6 @@ class Machine(RuleBasedStateMachine):
         if there:
             self.returns(there=True)
 
-    @precondition(lambda self: not self.life)
-    @rule(there=st.booleans())
-    def returns(self, there: bool) -> None:
-        self.life = f":1.{next(self.lives)}"
-        self.wire.append(("Appeared", self.life))
-        if there:
-            self.real["a"] = Real(next(self.numbers))
-
-    @precondition(lambda self: self.life)
-    @rule()
-    def dies(self) -> None:
-        self.life = ""
-        self.real.clear()
-        self.erased.clear()
-        self.queue.clear()
-        self.wire.append(("Lost",))
-
-    @precondition(lambda self: self.life)
-    @rule(name=IDS)
-    def somebody_starts(self, name: str) -> None:
-        if name not in self.real:
-            self.start(name)
-
-    def start(self, name: str) -> int:
-        self.real[name] = Real(next(self.numbers))
-        self.wire.append(("Started", self.real[name].number, name))
-        return self.real[name].number
-
-    @rule(name=IDS, status=STATUSES)
-    def exits(self, name: str, status: int) -> None:
-        if name in self.real:
-            self.erased.append((self.real.pop(name).number, name, status))
-
-    @precondition(lambda self: self.erased)
-    @rule()
-    def says_what_has_ended(self) -> None:
-        for number, name, status in self.erased:
-            self.wire.append(("EndStatus", number, name, status))
-            self.wire.append(("Stopped", number, name))
-        self.erased.clear()
-
-    @rule(name=IDS)
-    def vanishes(self, name: str) -> None:
-        self.real.pop(name, None)
-
-    @rule(name=IDS, status=STATUSES)
-    def restarts_on_crash(self, name: str, status: int) -> None:
-        thing = self.model.things.get(name)
-        if name in self.real and (thing is None or thing.origin[0] != "bundle"):
-            number = self.real[name].number
-            self.real[name].word = "Running"
-            for word in ("Started", "Started", "EndStatus", "Stopped"):
-                self.wire.append((word, number, name, *([status] if word == "EndStatus" else [])))
-
-    @rule(name=IDS, word=WORDS, say=st.booleans())
-    def changes(self, name: str, word: str, say: bool) -> None:
-        if name in self.real:
-            self.real[name].word = word
-            if say and word in {"Hibernated", "Running"}:
-                self.wire.append(("StateSignal", self.real[name].number, name, word))
-
     @rule(name=IDS, number=st.integers(1, 5))
     def somebody_forges(self, name: str, number: int) -> None:
         for kind in (obs.Started, obs.Stopped):
@@ -188,7 +99,7 @@ class Machine(RuleBasedStateMachine):
             path = f"/{next(self.numbers)}"
             self.mirror.plan_start(name, Plan(origin, path))
             self.model.starting[name] = (origin.value, path)
-            self.ask("Start", name)
+            self.ask("Start", name, restarts=origin is Origin.SPEC)
 
     @precondition(lambda self: self.life and self.model.status == "ready")
     @rule()
@@ -234,33 +145,6 @@ class Machine(RuleBasedStateMachine):
         for question in [*self.queue, *(m[1] for m in self.wire if m[0] == "reply")]:
             question.for_picture = False
         self.ask("List", for_picture=True)
-
-    # Dobby answers, or does not.
-
-    @precondition(lambda self: self.queue)
-    @rule(fails=st.booleans())
-    def works(self, fails: bool) -> None:
-        question = self.queue.popleft()
-        self.wire.append(("reply", question, self.do(question, fails)))
-
-    @precondition(lambda self: self.queue)
-    @rule()
-    def works_and_the_answer_is_lost(self) -> None:
-        if self.queue[0].kind != "Start":  # then the bridge knows no end of it either
-            self.do(self.queue.popleft(), fails=False)
-
-    def do(self, question: Question, fails: bool) -> Any:
-        match question.kind:
-            case "List":
-                return [(real.number, name) for name, real in sorted(self.real.items())]
-            case "GetState":
-                return next((real.word for real in self.real.values() if real.number == question.about), "Invalid")
-            case "Start":
-                return 0 if fails or question.about in self.real else self.start(question.about)
-            case _:
-                if not fails:
-                    self.exits(question.about, 15)
-                return not fails
 
     # The wire.
 

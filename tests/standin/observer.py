@@ -5,7 +5,9 @@ from typing import Any
 from ocibridge.bus import path_of
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
 
-CONST = ("Id", "Descriptor", "Origin", "BundlePath")
+CONST = ("Id", "Descriptor")
+# Constant but where somebody else's start of the same id was the one that succeeded.
+CORRECTED = {"Origin": "unknown", "BundlePath": ""}
 # What may come next for a container, by what came last.
 NEXT = {
     None: {"InterfacesAdded"},
@@ -73,7 +75,8 @@ class Observer:
             return
         for name, value in changed.items():
             self._complain_unless(name not in CONST, f"{path}: {name} has changed")
-            self._complain_unless(known[name] != value or name.endswith("At"), f"{path}: {name} told twice to be {value}")
+            self._complain_unless(CORRECTED.get(name, value) == value, f"{path}: {name} has become {value}")
+            self._complain_unless(known[name] != value or name.endswith(("At", "Path")), f"{path}: {name} told twice to be {value}")
             known[name] = value
 
     def _manager_changed(self, changed: dict[str, Any]) -> None:

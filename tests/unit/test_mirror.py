@@ -44,6 +44,8 @@ def short(event: events.Event) -> tuple[Any, ...]:
             return "doubted", event.id, event.descriptor, event.at, event.unannounced
         case events.ContainerEnded():
             return "ended", event.id, event.descriptor, event.exit.reason
+        case events.PlanCorrected():
+            return "corrected", event.id
         case events.PlansChanged():
             return "plans", event.id
 
@@ -162,8 +164,17 @@ def test_somebody_elses_start_of_the_same_id_is_of_unknown_origin() -> None:
     seen.mirror.plan_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Started, 91, "a")
-    seen(StartAnswered, asked, "a", 0)
+    assert seen(StartAnswered, asked, "a", 0) == [("corrected", "a")]
     assert found(seen.mirror, "a").plan.origin is Origin.UNKNOWN
+
+
+def test_a_restart_before_the_first_picture_is_no_news() -> None:
+    seen = Seen(ready=False)
+    seen(DobbyAppeared)
+    for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280), (Stopped, 91, "a")):
+        seen(*observation)
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
+    assert seen(PictureTaken) == [("started", "a", 91, "Running"), ("status", "ready")]
 
 
 @pytest.mark.parametrize("plan", [Plan(Origin.SPEC, plugins=True), Plan(Origin.UNKNOWN)])
