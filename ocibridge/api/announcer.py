@@ -30,6 +30,7 @@ class Announcer:
         self._bus = bus
         self._mirror = mirror
         self._containers = containers
+        self._available = False  # what has been told last
 
     def happened(self, event: Event) -> None:
         """An event."""
@@ -51,8 +52,11 @@ class Announcer:
 
     def _status_changed(self, event: StatusChanged) -> None:
         """Dobby's status."""
-        available = event.status is DobbyStatus.READY
-        self._tell({"DobbyAvailable": ("b", available), "DobbyStatus": ("s", event.status.value)})
+        changed: dict[str, tuple[str, Any]] = {"DobbyStatus": ("s", event.status.value)}
+        if (event.status is DobbyStatus.READY) is not self._available:
+            self._available = not self._available
+            changed["DobbyAvailable"] = "b", self._available
+        self._tell(changed)
 
     def _started(self, event: ContainerStarted) -> None:
         """A container is there."""
