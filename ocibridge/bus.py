@@ -38,6 +38,13 @@ class NameTaken(Exception):
     """Our bus name belongs to somebody else, or the bus does not let us have it."""
 
 
+class PropertyRefused(Exception):
+    """Raised by a property's `write`: InvalidArgs to the caller, without a text, since sdbus sends none there."""
+
+
+sd.EXCEPTION_TO_DBUS_ERROR[PropertyRefused] = f"{STANDARD_ERROR_PREFIX}.InvalidArgs"
+
+
 class ErrorReply(Exception):
     """An error that a peer answered with: its D-Bus name and its text."""
 
@@ -126,9 +133,7 @@ class Bus:
         for m in interface.methods:
             table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
         for p in interface.properties:
-            table.add_property(
-                p.name, p.signature, _getter(p), None, sd.DbusPropertyConstFlag if p.constant else sd.DbusPropertyEmitsChangeFlag
-            )
+            table.add_property(p.name, p.signature, _getter(p), _setter(p), _property_flags(p))
         for s in interface.signals:
             table.add_signal(s.name, s.signature, s.arguments, 0)
         self._connection.add_interface(table, path, interface.name)
@@ -202,6 +207,19 @@ def _reason(failure: Exception) -> str:
 
 def _getter(served: Property) -> Callable[[Message], None]:
     return lambda message: message.append_data(served.signature, served.read())
+
+
+def _setter(served: Property) -> Callable[[Message], None] | None:
+    write = served.write
+    return None if write is None else lambda message: write(message.get_contents())
+
+
+def _property_flags(served: Property) -> int:
+    # sd-bus wants the unprivileged flag, as methods have it, on a property only where it can be written.
+    writable = 0 if served.write is None else sd.DbusUnprivilegedFlag
+    if served.constant:
+        return int(writable | sd.DbusPropertyConstFlag)
+    return int(writable if served.silent else writable | sd.DbusPropertyEmitsChangeFlag)
 
 
 def path_of(prefix: str, name: str) -> str:

@@ -11,7 +11,11 @@ from typing import NoReturn
 import msgspec
 import structlog
 
-from ocibridge import __version__, config, daemon, journal
+from ocibridge import __version__, daemon
+from ocibridge.config import Config, ConfigError, bus_problem
+from ocibridge.config_files import find, load
+from ocibridge.journal import Journal
+from ocibridge.message_ids import MessageId
 
 EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT, or nothing to complain of
@@ -37,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="read this file alone (default: the first of /etc, /run, /usr/lib)")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="read this file alone (default: ocibridge/ocibridge.yaml of /etc, /run or /usr/lib, and drop-ins)",
+    )
     parser.add_argument("--check-config", action="store_true", help="say whether the configuration is right (exit 0) or not (exit 78)")
     parser.add_argument("--bus", metavar="system|session|ADDRESS", help="the bus that callers and Dobby are on (default: system)")
     parser.add_argument("--version", action="version", version=f"ocibridge {__version__}")
@@ -48,21 +57,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.bus is not None and (problem := config.bus_problem(options.bus)):
+    if options.bus is not None and (problem := bus_problem(options.bus)):
         parser.error(f"argument --bus: {problem}")
+    return _check(options) if options.check_config else _run(options)
+
+
+def _check(options: argparse.Namespace) -> int:
     try:
-        settings = config.load(options.config)
-    except config.ConfigError as error:
+        files = _files(options)
+        load(files)
+    except ConfigError as error:
         print(f"ocibridge: {error}", file=sys.stderr)
         return os.EX_CONFIG
-    if options.check_config:
-        print("ocibridge: the configuration is right")
-        return os.EX_OK
-    if options.bus is not None:
-        settings = msgspec.structs.replace(settings, bus=options.bus)
-    journal.set_up(settings.log.level)
+    print(f"ocibridge: the configuration is right: {', '.join(map(str, files)) or 'no file, all defaults'}")
+    return os.EX_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    journal = Journal()
+    log = structlog.get_logger()
     try:
-        return asyncio.run(daemon.serve(settings))
-    except Exception:  # noqa: BLE001 - the last resort: whatever it is becomes exit code 70 and a traceback in the journal
-        structlog.get_logger().exception("ocibridge has to give up")
+        settings = _load(options)
+    except ConfigError as error:
+        log.error(f"the configuration is refused: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED)
+        return os.EX_CONFIG
+    journal.level = settings.log.level.syslog
+    try:
+        return asyncio.run(daemon.serve(settings, lambda: _load(options), journal))
+    except Exception:
+        log.exception("ocibridge has to give up", MESSAGE_ID=MessageId.BUG)
         return os.EX_SOFTWARE
+
+
+def _files(options: argparse.Namespace) -> list[Path]:
+    return find() if options.config is None else [options.config]
+
+
+def _load(options: argparse.Namespace) -> Config:
+    """The configuration as the files are now, under the options. Raises ConfigError."""
+    settings = load(_files(options))
+    return settings if options.bus is None else msgspec.structs.replace(settings, bus=options.bus)

@@ -5,7 +5,6 @@ Durations are written as systemd writes them ("150ms", "1min 30s") and are kept 
 
 import re
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +12,6 @@ import yaml
 
 from ocibridge import names
 
-SEARCH_PATH: Final = tuple(Path(f"{root}/ocibridge/ocibridge.yaml") for root in ("/etc", "/run", "/usr/lib"))
-LARGEST_FILE: Final = 1 << 20
 SHORTEST: Final = 0.001  # seconds
 LONGEST: Final = 365 * 86400.0
 UNITS: Final = {
@@ -67,6 +64,11 @@ class LogLevel(StrEnum):
     WARNING = "warning"
     ERROR = "error"
 
+    @property
+    def syslog(self) -> str:
+        """The word for it in LogControl1, which has those of sd-daemon(3)."""
+        return "err" if self is LogLevel.ERROR else self.value
+
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A mapping in which every key has a default and no other key is taken."""
@@ -116,21 +118,20 @@ class Config(_Section, frozen=True):
     log: Log = Log()
 
 
-def load(path: Path | None) -> Config:
-    """The configuration in `path` alone, or in the first file of the search path, or the defaults. Raises ConfigError."""
-    found = path or next((p for p in SEARCH_PATH if p.exists()), None)
-    return Config() if found is None else parse(_read(found), str(found))
-
-
-def parse(text: str, origin: str) -> Config:
-    """The configuration in `text`; `origin` is the file that errors name. Raises ConfigError."""
+def mapping_of(text: str, origin: str) -> dict[str, Any]:
+    """The mapping in `text`, found right; `origin` is the file that errors name. Raises ConfigError."""
     try:
         data = yaml.safe_load(text)
-        config = msgspec.convert({} if data is None else data, Config, dec_hook=_duration)
-        _check(config)
+        mapping: dict[str, Any] = {} if data is None else data
+        _check(config_of(mapping))
     except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as error:
         raise ConfigError(f"{origin}: {_readable(error)}") from None
-    return config
+    return mapping
+
+
+def config_of(mapping: dict[str, Any]) -> Config:
+    """The configuration that has these keys, and the defaults for the others."""
+    return msgspec.convert(mapping, Config, dec_hook=_duration)
 
 
 def seconds_of(text: str) -> float:
@@ -146,17 +147,6 @@ def bus_problem(where: str) -> str | None:
     if where in {"system", "session"} or ADDRESS.fullmatch(where):
         return None
     return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", got {where!r}'
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LARGEST_FILE + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    if len(text) > LARGEST_FILE:
-        raise ConfigError(f"{path}: larger than 1 MiB")
-    return text
 
 
 def _duration(kind: type, value: Any) -> Any:

@@ -4,19 +4,21 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from ocibridge import journal
+from ocibridge import chronicle
 from ocibridge.api.announcer import Announcer
 from ocibridge.api.boundary import Boundary
 from ocibridge.api.container import Containers
+from ocibridge.api.log_control import LogControl
 from ocibridge.api.oci_container import OciContainer
 from ocibridge.api.verbs import verbs
 from ocibridge.bridge import Bridge
-from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken
+from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
 from ocibridge.config import Config
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client
@@ -35,10 +37,16 @@ from ocibridge.events import (
     StatusChanged,
 )
 from ocibridge.history import History
+from ocibridge.journal import Journal
 from ocibridge.memory import Memory, runtime_directory
+from ocibridge.message_ids import MessageId
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus
+from ocibridge.notify import Notify
 from ocibridge.owners import Owners
+from ocibridge.reload import Reload
+from ocibridge.settings import Settings
+from ocibridge.soon import Soon
 from ocibridge.waits import Waits
 
 log = structlog.get_logger()
@@ -49,44 +57,50 @@ DRAIN_SECONDS: Final = 5.0
 class Daemon:
     """One ocibridge on one bus."""
 
-    def __init__(self, bus: Bus, bus_id: str, config: Config) -> None:
+    def __init__(self, bus: Bus, bus_id: str, config: Config, load: Callable[[], Config], journal: Journal) -> None:
         self._bus = bus
-        self._config = config
         self._bus_id = bus_id
+        self._settings = Settings(config)
+        self._reload = Reload(self._settings, load, journal)
+        self._notify = Notify()
         self._stop = asyncio.Event()
         self._exit_code = os.EX_OK
         self._memory = Memory(runtime_directory() / f"{config.callsign}-{bus_id}.json")
-        self._memory_is_old = False
+        self._remember_soon = Soon(self._remember)
+        self._tell_status_soon = Soon(self._tell_status)
         owners = Owners(bus)
         self._mirror = Mirror(self._happened, lambda: time.time_ns() // 1000)
-        self._client = Client(bus, config.dobby, config.limits)
-        self._calls = Calls(self._client, self._mirror, config.timeouts)
+        self._client = Client(bus, config.dobby, self._settings)
+        self._calls = Calls(self._client, self._mirror, self._settings)
         self._watch = Watch(bus, owners, config.dobby, self._mirror, self._client, self._calls)
-        self._sweep = Sweep(self._mirror, self._client, self._calls, config.sweep_interval)
+        self._sweep = Sweep(self._mirror, self._client, self._calls, self._settings)
         self._ends = Ends(self._mirror)
         self._waits = Waits(self._mirror)
         self._history = History()
-        self._bridge = Bridge(self._mirror, self._calls, self._ends, self._waits, self._history, config.timeouts, config.unknown_origin)
-        self._boundary = Boundary(bus, owners)
-        on_containers = verbs(self._bridge)
-        self._api = OciContainer(bus, self._bridge, self._mirror, self._boundary, on_containers)
+        bridge = Bridge(self._mirror, self._calls, self._ends, self._waits, self._history, self._settings)
+        self._boundary = Boundary(bus, owners, self._mirror, self._settings)
+        on_containers = verbs(bridge)
+        self._api = OciContainer(bus, bridge, self._mirror, self._boundary, on_containers)
+        self._log_control = LogControl(bus, journal)
         self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers))
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        sweeping = loop.create_task(self._sweep.run())
+        for number, handler in ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self._reload_configuration)):
+            loop.add_signal_handler(number, handler)
+        watchdog = loop.create_task(self._notify.feed_watchdog())
         try:
             await self._begin()
             if not self._stop.is_set():
-                await self._bus.own(self._config.callsign)
-                log.info(f"serving as {self._config.callsign}; Dobby is {self._mirror.status}")
+                await self._bus.own(self._settings.config.callsign)
+                log.info(f"serving as {self._settings.config.callsign}; Dobby is {self._mirror.status}")
+                self._notify.ready(self._status())
                 await self._stop.wait()
                 await self._wind_up()
         finally:
-            sweeping.cancel()
+            watchdog.cancel()
+            self._sweep.end()
             self._watch.end()
             self._bus.close()
         return self._exit_code
@@ -96,11 +110,15 @@ class Daemon:
 
         The first picture is in, or Dobby is absent, or has not given one within `timeouts.call`.
         """
+        seconds = self._settings.timeouts.call
+        self._notify.starting(f"looking for {self._settings.config.dobby.service}", seconds)
         await self._bus.watch_disconnect(self._bus_lost)
         self._api.serve()
+        self._log_control.serve()
         await self._watch.begin()
+        self._sweep.begin()
         waits = [asyncio.ensure_future(event.wait()) for event in (self._watch.settled, self._stop)]
-        await asyncio.wait(waits, timeout=self._config.timeouts.call, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
@@ -111,18 +129,30 @@ class Daemon:
     async def _wind_up(self) -> None:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
+        self._notify.stopping("stopping; calls under way may end")
         with suppress(ErrorReply):
-            await self._bus.release(self._config.callsign)
+            await self._bus.release(self._settings.config.callsign)
         await self._boundary.drain(DRAIN_SECONDS)
 
+    def _reload_configuration(self) -> None:
+        self._notify.reloading()
+        self._reload.run()
+        self._sweep.begin()
+        self._notify.reloaded(self._status())
+
     def _bus_lost(self) -> None:
-        log.error("the bus has closed the connection")
+        log.error("the bus has closed the connection", MESSAGE_ID=MessageId.BUS_LOST)
         self._exit_code = os.EX_UNAVAILABLE
         self._stop.set()
 
+    def _status(self) -> str:
+        return chronicle.status_line(self._mirror.status, self._mirror.count, self._settings.config.dobby.service) + self._reload.complaint
+
+    # Events.
+
     def _happened(self, event: Event) -> None:
         """Each event of the mirror, once, in order: to the journal, to the bus, and to whom it concerns inside."""
-        journal.record(event)
+        chronicle.record(event, self._mirror.life)
         self._announcer.happened(event)
         match event:
             case StatusChanged():
@@ -142,6 +172,7 @@ class Daemon:
             case _:
                 pass
         self._waits.happened(event)
+        self._tell_status_soon()
 
     def _look_at(self, found: ContainerFound) -> None:
         """Ask for its state, so that it can be announced; if Dobby cannot be asked, the next picture has it."""
@@ -151,22 +182,30 @@ class Daemon:
     def _life(self) -> str:
         return f"{self._bus_id}/{self._mirror.life}"
 
-    def _remember_soon(self) -> None:
-        """Once a turn of the loop, and before anybody who waits for this event runs."""
-        if not self._memory_is_old:
-            self._memory_is_old = True
-            asyncio.get_running_loop().call_soon(self._remember)
-
     def _remember(self) -> None:
-        self._memory_is_old = False
         self._memory.keep(self._life(), self._mirror.plans())
 
+    def _tell_status(self) -> None:
+        self._notify.status(self._status())
 
-async def serve(config: Config) -> int:
-    """Open the bus and run; the exit code (design 12)."""
+
+async def serve(config: Config, load: Callable[[], Config], journal: Journal) -> int:
+    """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
+    asyncio.get_running_loop().set_exception_handler(_unforeseen)
     try:
         bus = await Bus.open(config.bus)
-        return await Daemon(bus, await bus.driver("GetId"), config).run()
-    except (BusUnavailable, NameTaken, ErrorReply) as failure:
+        return await Daemon(bus, await bus.driver("GetId"), config, load, journal).run()
+    except NameTaken as failure:
+        log.error(str(failure), MESSAGE_ID=MessageId.NAME_TAKEN)
+    except BusUnavailable as failure:
+        log.error(str(failure), MESSAGE_ID=MessageId.BUS_LOST)
+    except ErrorReply as failure:
         log.error(str(failure))
-        return os.EX_UNAVAILABLE
+    return os.EX_UNAVAILABLE
+
+
+def _unforeseen(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught: an entry of its own, instead of asyncio's lines on stderr."""
+    failure = context.get("exception")
+    if not isinstance(failure, PropertyRefused):  # that has been told to whom it concerns
+        log.error(f"unforeseen: {context['message']}", exc_info=failure, MESSAGE_ID=MessageId.BUG)

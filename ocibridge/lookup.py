@@ -3,11 +3,11 @@
 import asyncio
 from typing import Final, NoReturn, TypeVar
 
-from ocibridge.config import Timeouts
 from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState, shown
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container, SubState, Which
 from ocibridge.port import Dobby
+from ocibridge.settings import Settings
 
 T = TypeVar("T")
 
@@ -17,17 +17,17 @@ WHERE_DOBBY_LOGS: Final = "Dobby's log says more (journalctl -u dobby)"
 class Lookup:
     """Answers from the mirror where it can, and never says "there is none" without having asked Dobby."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, timeouts: Timeouts) -> None:
+    def __init__(self, mirror: Mirror, dobby: Dobby, settings: Settings) -> None:
         self._mirror = mirror
         self._dobby = dobby
-        self.timeouts = timeouts
+        self._settings = settings
 
     async def resolve(self, which: Which) -> Container:
         """The container that is meant, if it is there. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
         self._dobby.require()
         if isinstance(which, Container):
             return self.present(which, which.id)
-        return self._mirror.find(which) or await self.look_up(which, self.timeouts.call)
+        return self._mirror.find(which) or await self.look_up(which, self._settings.timeouts.call)
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""

@@ -19,12 +19,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Property:
-    """A read-only property that we serve; unless `constant`, we announce its changes."""
+    """A property that we serve; unless `constant` or `silent`, we announce its changes. Without `write` it is read-only."""
 
     name: str
     signature: str
     read: Callable[[], Any]
     constant: bool = False
+    silent: bool = False
+    write: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ocibridge.errors import shown
 
@@ -73,6 +74,11 @@ class Caller:
 
     def __str__(self) -> str:
         return f"uid {self.uid} ({self.comm or self.sender})"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As the journal's fields (design 12)."""
+        return {"SENDER": self.sender, "CALLER_UID": self.uid, "CALLER_PID": self.pid, "CALLER_COMM": self.comm}
 
 
 @dataclass(frozen=True, slots=True)

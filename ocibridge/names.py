@@ -15,6 +15,10 @@ CONTAINER_INTERFACE: Final = f"{INTERFACE}.Container"
 DOBBY_SERVICE: Final = "org.rdk.dobby"
 DOBBY_OBJECT: Final = "/org/rdk/dobby"
 
+# What every service may have.
+LOG_CONTROL: Final = "org.freedesktop.LogControl1"
+LOG_CONTROL_PATH: Final = "/org/freedesktop/LogControl1"
+
 # The bus's own.
 DRIVER: Final = "org.freedesktop.DBus"
 DRIVER_PATH: Final = "/org/freedesktop/DBus"

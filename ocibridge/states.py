@@ -7,6 +7,7 @@ from ocibridge.lookup import Lookup
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container, State, SubState, Which, name_of
 from ocibridge.port import Dobby
+from ocibridge.settings import Settings
 from ocibridge.starts import Starts
 from ocibridge.waits import Wait, Waits
 
@@ -14,24 +15,25 @@ from ocibridge.waits import Wait, Waits
 class States:
     """Neither waits for Dobby longer than `timeouts.read`, unless that is the only way to know."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, find: Lookup, starts: Starts, waits: Waits) -> None:
+    def __init__(self, mirror: Mirror, dobby: Dobby, find: Lookup, starts: Starts, waits: Waits, settings: Settings) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._find = find
         self._starts = starts
         self._waits = waits
+        self._settings = settings
 
     async def state(self, which: Which) -> tuple[str, State]:
         """See `Bridge.container_state`."""
         self._dobby.require()
         now = asyncio.get_running_loop().time
-        until = now() + self._find.timeouts.read
+        until = now() + self._settings.timeouts.read
         text = name_of(which)
         container = self._mirror.find(text)
         if container is None:
             if self._starts.is_starting(text):
                 return text, State.STARTING
-            container = await self._find.look_up(text, self._find.timeouts.read)
+            container = await self._find.look_up(text, self._settings.timeouts.read)
         await self._find.refresh(container, until - now())
         return self._find.present(container, text).id, container.substate.state
 
@@ -60,7 +62,7 @@ class States:
         if isinstance(which, Container) and which is not container:
             wait.reach(State.STOPPED)
         elif container is not None:
-            await self._find.refresh(container, self._find.timeouts.read)
+            await self._find.refresh(container, self._settings.timeouts.read)
             wait.see(container.substate)
         elif self._starts.is_starting(text):
             wait.see(SubState.STARTING)

@@ -5,6 +5,7 @@ python-sdbus would answer with Python's exception names, and not at all where a 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,7 +19,10 @@ from ocibridge.arguments import check_size
 from ocibridge.bus import Bus, ErrorReply, Message
 from ocibridge.errors import BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.members import Method
+from ocibridge.message_ids import MessageId
+from ocibridge.mirror import Mirror
 from ocibridge.owners import Owners
+from ocibridge.settings import Settings
 
 log = structlog.get_logger()
 
@@ -30,26 +34,45 @@ SOON: Final = 0.2
 class Boundary:
     """Answers the calls of all members."""
 
-    def __init__(self, bus: Bus, owners: Owners) -> None:
+    def __init__(self, bus: Bus, owners: Owners, mirror: Mirror, settings: Settings) -> None:
         self._bus = bus
         self._owners = owners
+        self._mirror = mirror
+        self._settings = settings
         self._callers = Callers(bus)
-        self._under_way: dict[asyncio.Task[None], bool] = {}
+        self._under_way: dict[asyncio.Task[None], Call] = {}
+        self._by_caller: Counter[str] = Counter()  # how many of them, by unique name
+        self._stopping = False
 
     def method(self, member: Member) -> Method:
         """The member as the bus serves it."""
 
         def called(message: Message) -> None:
             # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
-            task = asyncio.get_running_loop().create_task(self._answer(member, message))
-            self._under_way[task] = member.waits
-            task.add_done_callback(self._under_way.pop)
+            call = Call(member, message.sender or "")
+            task = asyncio.get_running_loop().create_task(self._answer(call, message))
+            self._under_way[task] = call
+            self._count(call)
+            task.add_done_callback(self._answered)
 
         return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called)
 
+    def _count(self, call: Call) -> None:
+        """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
+        call.is_one_too_many = self._by_caller[call.sender] >= self._settings.limits.per_caller
+        self._by_caller[call.sender] += not call.is_one_too_many
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        call = self._under_way.pop(task)
+        self._by_caller[call.sender] -= not call.is_one_too_many
+        if not self._by_caller[call.sender]:
+            del self._by_caller[call.sender]
+
     async def drain(self, seconds: float) -> None:
         """Let the calls under way end, and tell those that do not in time, and all waits, that we are stopping."""
-        for task in [task for task, waits in self._under_way.items() if waits]:
+        self._stopping = True
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun would answer nothing
+        for task in [task for task, call in self._under_way.items() if call.member.waits]:
             task.cancel()
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
@@ -59,16 +82,15 @@ class Boundary:
         if late:
             await asyncio.wait(late)
 
-    async def _answer(self, member: Member, message: Message) -> None:
-        sender = message.sender or ""
-        caller = self._callers.meet(sender) if member.changes else None  # asked while the call runs
-        call = Call(member, sender, caller)
+    async def _answer(self, call: Call, message: Message) -> None:
+        if call.member.changes:
+            call.caller = self._callers.meet(call.sender)  # asked while the call runs
         reply = await self._reply(call, message)
-        if caller is not None:  # before the reply: a caller that has it may leave at once
+        if call.member.changes:  # before the reply: a caller that has it may leave at once
             with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
-                await self._callers.known(sender)
+                await self._callers.known(call.sender)
         if message.expect_reply:
-            self._bus.send(reply, large=member.result_signature.startswith("a"))
+            self._bus.send(reply, large=call.member.result_signature.startswith("a"))
         call.record()
 
     async def _reply(self, call: Call, message: Message) -> Message:
@@ -85,17 +107,25 @@ class Boundary:
         except asyncio.CancelledError:
             call.refusal = Timeout(STOPPING_TEXT)
         except Exception:
-            log.exception("a call failed in a way that nobody foresaw", METHOD=call.member.name)
+            log.exception("a call failed in a way that nobody foresaw", MESSAGE_ID=MessageId.BUG, METHOD=call.member.name)
             call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
         return message.create_error_reply(call.refusal.dbus_name, values.text(call.refusal.text))
 
     async def _run(self, call: Call, message: Message) -> None:
         member = call.member
-        call.arguments = message.parse_to_tuple()
+        call.arrived(message.parse_to_tuple(), self._mirror)
+        self._check_welcome(call)
         for name, value in zip(member.arguments, call.arguments, strict=True):
             check_size(name, *(value if isinstance(value, list) else [value]))
         work = member.run(*call.arguments, *([call.caller] if member.by_whom else []))
         call.result = await (self._while_there(call.sender, work) if member.waits else work)
+
+    def _check_welcome(self, call: Call) -> None:
+        if call.is_one_too_many:
+            under_way = f"{self._settings.limits.per_caller} calls of yours are under way already"
+            raise LimitsExceeded(f"{call.member.name}: {under_way} (limits.per_caller); await one first")
+        if self._stopping and call.member.waits:
+            raise Timeout(STOPPING_TEXT)
 
     async def _while_there(self, sender: str, work: Awaitable[tuple[Any, ...]]) -> tuple[Any, ...]:
         """The result, unless the caller leaves the bus: then there is nobody to wait for it."""

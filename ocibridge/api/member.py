@@ -8,9 +8,12 @@ from typing import Any
 import structlog
 
 from ocibridge.errors import BridgeError, shown
-from ocibridge.model import Caller
+from ocibridge.mirror import Mirror
+from ocibridge.model import Caller, Container
 
 log = structlog.get_logger()
+
+Run = Callable[..., Awaitable[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Member:
 
     `run` gets the in arguments and returns the out arguments as a tuple. `changes`: it is logged, with who asked.
     `by_whom`: `run` gets the Caller as well, after the arguments. `waits`: it may take for ever, and ends with its
-    caller. `subject`: the id of the container that it is about, where the first argument does not name one.
+    caller. `creates`: its containerId is that of a container to come. `container`: the one that it is about, where no
+    containerId names it.
     """
 
     name: str
@@ -27,24 +31,46 @@ class Member:
     arguments: tuple[str, ...]
     result_signature: str
     results: tuple[str, ...]
-    run: Callable[..., Awaitable[tuple[Any, ...]]]
+    run: Run
     changes: bool = False
     by_whom: bool = False
     waits: bool = False
-    subject: str = ""
+    creates: bool = False
+    container: Container | None = None
 
 
 @dataclass
 class Call:
-    """One call. `caller` is known where the member changes something or asks by whom."""
+    """One call. `caller` is known where the member changes something or asks by whom.
+
+    `fields`: what of it the journal's entries can be found by.
+    """
 
     member: Member
     sender: str
-    caller: Caller | None
+    caller: Caller | None = None
+    is_one_too_many: bool = False
     arguments: tuple[Any, ...] = ()
     result: tuple[Any, ...] = ()
     refusal: BridgeError | None = None
+    subject: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+
+    def arrived(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
+        """Its arguments are these; a descriptor is the container that has it now."""
+        self.arguments = arguments
+        container = self.member.container
+        if container is None and self.member.arguments[:1] == ("containerId",):
+            self.subject = str(arguments[0])
+            container = None if self.member.creates else mirror.find(self.subject)
+        if container is not None:
+            self.subject = container.id
+            self.fields["DESCRIPTOR"] = container.descriptor
+        if self.subject:
+            self.fields["CONTAINER_ID"] = self.subject[:256]
+        if mirror.life:
+            self.fields["DOBBY_OWNER"] = mirror.life
 
     def record(self) -> None:
         """One entry a changing call, refused or not, with who asked; of others the refusals alone, for debugging."""
@@ -52,29 +78,14 @@ class Call:
             self._record_change(self.caller)
         elif self.refusal is not None:
             told = f"{self.member.name} refused: {self.refusal.text}"
-            log.debug(told, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name)
+            log.debug(told, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name, **self.fields)
 
     def _record_change(self, caller: Caller) -> None:
         seconds = time.monotonic() - self.began
-        fields: dict[str, Any] = {
-            "METHOD": self.member.name,
-            "SENDER": caller.sender,
-            "CALLER_UID": caller.uid,
-            "CALLER_PID": caller.pid,
-            "CALLER_COMM": caller.comm,
-            "DURATION_USEC": round(seconds * 1e6),
-        }
-        subject = self._subject()
-        if subject:
-            fields["CONTAINER_ID"] = subject[:256]
-        what = f"{self.member.name} {shown(subject)} by {caller}, {seconds * 1e3:.1f} ms"
+        fields = self.fields | caller.fields | {"METHOD": self.member.name, "DURATION_USEC": round(seconds * 1e6)}
+        what = f"{self.member.name} {shown(self.subject)} by {caller}, {seconds * 1e3:.1f} ms"
         if self.refusal is None:
             fields |= {name.upper(): value for name, value in zip(self.member.results, self.result, strict=True)}
             log.info(what, **fields)
         else:
             log.warning(f"{what}: refused: {self.refusal.text}", ERROR_NAME=self.refusal.dbus_name, **fields)
-
-    def _subject(self) -> str:
-        if self.arguments and self.member.arguments[0] == "containerId":
-            return str(self.arguments[0])
-        return self.member.subject

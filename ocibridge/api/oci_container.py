@@ -44,8 +44,8 @@ class OciContainer:
         started = ("descriptor",)
         return (
             Member("listContainers", "", (), "a(is)", ("containers",), self._list),
-            Member("startContainer", "ssssas", bundle, "i", started, self._start, changes=True),
-            Member("startContainerFromDobbySpec", "sss", spec, "i", started, self._start_from_spec, changes=True),
+            Member("startContainer", "ssssas", bundle, "i", started, self._start, changes=True, creates=True),
+            Member("startContainerFromDobbySpec", "sss", spec, "i", started, self._start_from_spec, changes=True, creates=True),
             Member("getLastExit", "s", ("containerId",), "a{sv}", ("exit",), self._last_exit),
         )
 

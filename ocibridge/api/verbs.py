@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ocibridge.api import values
-from ocibridge.api.member import Member
+from ocibridge.api.member import Member, Run
 from ocibridge.bridge import Bridge
 from ocibridge.model import Container
 
@@ -38,16 +38,25 @@ class Verb:
 
     def manager_member(self) -> Member:
         """As the manager has it."""
-        return self._member(self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self._do, "")
+        return self._member(self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self._do)
 
     def container_member(self, container: Container) -> Member:
         """As the object of that container has it."""
-        return self._member(self.on_container, self.signature, self.arguments, partial(self._do, container), container.id)
+        return self._member(self.on_container, self.signature, self.arguments, partial(self._do, container), container)
 
-    def _member(
-        self, name: str, signature: str, arguments: tuple[str, ...], run: Callable[..., Awaitable[tuple[Any, ...]]], subject: str
-    ) -> Member:
-        return Member(name, signature, arguments, self.result_signature, self.results, run, self.changes, self.by_whom, self.waits, subject)
+    def _member(self, name: str, signature: str, arguments: tuple[str, ...], run: Run, container: Container | None = None) -> Member:
+        return Member(
+            name,
+            signature,
+            arguments,
+            self.result_signature,
+            self.results,
+            run,
+            changes=self.changes,
+            by_whom=self.by_whom,
+            waits=self.waits,
+            container=container,
+        )
 
 
 def verbs(bridge: Bridge) -> tuple[Verb, ...]:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import Any, TypeVar
 
-from ocibridge.config import Timeouts
 from ocibridge.dobby import protocol
 from ocibridge.dobby.client import Client
 from ocibridge.dobby.protocol import Method
@@ -13,6 +12,7 @@ from ocibridge.errors import DobbyUnavailable, shown
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container, DobbyStatus, SubState
 from ocibridge.observations import Listed, Observation, StartAnswered, StateSeen
+from ocibridge.settings import Settings
 
 T = TypeVar("T")
 
@@ -28,11 +28,11 @@ WHY_UNAVAILABLE = {
 class Calls:
     """What the bridge can ask of Dobby (`port.Dobby`). Each method sends at once and returns a future."""
 
-    def __init__(self, client: Client, mirror: Mirror, timeouts: Timeouts) -> None:
+    def __init__(self, client: Client, mirror: Mirror, settings: Settings) -> None:
         self._client = client
         self._mirror = mirror
         self._unavailable_since = time.time()
-        self.timeouts = timeouts
+        self._settings = settings
         self._listing = Question(self._ask_list)
         self._states: dict[int, Question[SubState]] = {}
 
@@ -56,7 +56,7 @@ class Calls:
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.require()
-        return self._listing.share(self.timeouts.call, fresh=fresh)
+        return self._listing.share(self._settings.timeouts.call, fresh=fresh)
 
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
@@ -65,7 +65,7 @@ class Calls:
             self._states[descriptor] = Question(lambda: self._ask_state(descriptor))
             while len(self._states) > DESCRIPTORS:
                 self._states.pop(next(iter(self._states)))
-        return self._states[descriptor].share(self.timeouts.call, fresh=fresh)
+        return self._states[descriptor].share(self._settings.timeouts.call, fresh=fresh)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""
@@ -131,7 +131,7 @@ class Calls:
 
     def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
         self.require()
-        seconds = self.timeouts.call if timeout is None else timeout
+        seconds = self._settings.timeouts.call if timeout is None else timeout
         return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id))
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
@@ -140,7 +140,7 @@ class Calls:
         def arrived(descriptor: int | None) -> None:
             self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
 
-        return self._client.ask(method, *arguments, timeout=self.timeouts.start, subject=shown(container_id), arrived=arrived)
+        return self._client.ask(method, *arguments, timeout=self._settings.timeouts.start, subject=shown(container_id), arrived=arrived)
 
     def _ask_list(self) -> "asyncio.Future[Any]":
         life, asked = self._mirror.life or "", self._mirror.position

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ocibridge.bus import Bus, ErrorReply, Message, error_of
-from ocibridge.config import DobbyNames, Limits
+from ocibridge.config import DobbyNames
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
 from ocibridge.dobby.protocol import PING, Method, NotAnAnswer, Refusal, refusal_of
 from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout, shown
+from ocibridge.settings import Settings
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class DobbyDeaf(DobbyUnavailable):
 class Client:
     """Sends calls to the Dobby of the present life. `disturbed` is called when it turns out deaf or stalled."""
 
-    def __init__(self, bus: Bus, names: DobbyNames, limits: Limits) -> None:
+    def __init__(self, bus: Bus, names: DobbyNames, settings: Settings) -> None:
         self._bus = bus
         self._names = names
         self._loop = asyncio.get_running_loop()
@@ -39,7 +40,7 @@ class Client:
         self.disturbed: Callable[[Refusal], None] = lambda _: None
         self.idle = asyncio.Event()  # set while Dobby owes us no answer
         self.idle.set()
-        self.limits = limits
+        self._settings = settings
 
     def begin(self, owner: str) -> None:
         """A new owner of the name: a fresh pool, nothing known of its methods."""
@@ -87,7 +88,7 @@ class Client:
             self._refuse(call, self._gone())
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
-        elif timeout is not None and line.queued >= self.limits.queued:
+        elif timeout is not None and line.queued >= self._settings.limits.queued:
             self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
         else:
             if timeout is not None:
@@ -100,7 +101,7 @@ class Client:
 
     def _send_what_may_go(self, line: Line) -> None:
         # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
-        places = max(1, self.limits.in_flight - 1)
+        places = max(1, self._settings.limits.in_flight - 1)
         while not line.choked and len(line.outstanding) < places and (call := line.next()) is not None:
             self._send(line, call)
 
@@ -202,7 +203,7 @@ class Client:
         since = min(call.sent_at for call in line.outstanding.values())
         work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
         pinged = len(work) < len(line.outstanding)
-        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self.limits.in_flight:
+        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self._settings.limits.in_flight:
             self._send(line, Call(PING))
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.disturbed(Refusal.OTHER)

@@ -9,26 +9,38 @@ from ocibridge.dobby.client import Client
 from ocibridge.errors import BridgeError
 from ocibridge.mirror import Mirror
 from ocibridge.model import SubState
+from ocibridge.settings import Settings
 
 # While Dobby is busy a sweep would only stand in its queue: it is put off, but not for ever.
 MOST_INTERVALS: Final = 10
 
 
 class Sweep:
-    """A List, and the state of each container, one question after another, every `interval` seconds."""
+    """A List, and the state of each container, one question after another, every `sweep_interval`."""
 
-    def __init__(self, mirror: Mirror, client: Client, calls: Calls, interval: float) -> None:
+    def __init__(self, mirror: Mirror, client: Client, calls: Calls, settings: Settings) -> None:
         self._mirror = mirror
         self._client = client
         self._calls = calls
-        self.interval = interval
+        self._settings = settings
+        self._running: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    def begin(self) -> None:
+        """From now on, also anew with another interval."""
+        self.end()
+        self._running = asyncio.get_running_loop().create_task(self._run(self._settings.sweep_interval))
+
+    def end(self) -> None:
+        """No more."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(self, interval: float) -> None:
         """For as long as ocibridge runs; with a Dobby that is not ready there is nothing to do."""
         while True:
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(interval)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.interval * (MOST_INTERVALS - 1)):
+                async with asyncio.timeout(interval * (MOST_INTERVALS - 1)):
                     await self._client.idle.wait()
             with suppress(BridgeError):
                 await self._once()

@@ -27,6 +27,7 @@ from ocibridge.dobby.protocol import (
     Refusal,
 )
 from ocibridge.errors import BridgeError, DobbyUnavailable
+from ocibridge.message_ids import MessageId
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus, SubState
 from ocibridge.observations import (
@@ -135,7 +136,7 @@ class Watch:
                 pass  # it went away with the call; the bus will say so
             except BridgeError as error:
                 if error.text != said:
-                    log.warning("Dobby cannot be read", reason=error.text)
+                    log.warning("Dobby cannot be read", reason=error.text, MESSAGE_ID=MessageId.DOBBY_UNREADABLE)
                 said, retry = error.text, LAST_RETRY
             with suppress(TimeoutError):
                 async with asyncio.timeout(retry):

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocibridge import journal
 from ocibridge.bus import Bus
-from ocibridge.config import Config, LogLevel
+from ocibridge.config import Config
 from ocibridge.daemon import Daemon
+from ocibridge.journal import Journal
 from tests.standin.client import BOUND, Client
 from tests.standin.processes import Process, private_bus, standin_dobby
 
@@ -48,12 +48,13 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
 async def start_bridge(address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
     """Starts ocibridge; a coroutine function that takes the keys of the configuration, and returns when the name is owned."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
-    journal.set_up(LogLevel.DEBUG)
+    journal = Journal("debug")
     running: list[tuple[Daemon, asyncio.Task[int]]] = []
 
     async def start(**keys: Any) -> Daemon:
         bus = await Bus.open(address)
-        daemon = Daemon(bus, await bus.driver("GetId"), msgspec.structs.replace(Config(), **keys))
+        config = msgspec.structs.replace(Config(), **keys)
+        daemon = Daemon(bus, await bus.driver("GetId"), config, lambda: config, journal)
         running.append((daemon, asyncio.create_task(daemon.run())))
         await client.until_owned("org.rdk.OCIContainer")
         return daemon

@@ -285,7 +285,7 @@ async def test_a_dobby_that_lacks_a_method_is_asked_once_in_its_life(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
     start_dobby(legacy=False)
-    await start_bridge()
+    await start_bridge(limits=Limits(per_caller=100))
     await client.until_property("DobbyAvailable", wanted=True)
     calls = [client.refused("startContainerFromDobbySpec", "sss", f"x{n}", "{}", "") for n in range(100)]
     assert {name for name, _ in await asyncio.gather(*calls)} == {"NotSupported"}

@@ -11,6 +11,7 @@ import pytest
 from ocibridge.bus import Bus, NameTaken
 from ocibridge.config import Config
 from ocibridge.daemon import Daemon
+from ocibridge.journal import Journal
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
 from tests.bus.conftest import StartDobby
 from tests.standin.bundles import make_bundle
@@ -32,7 +33,7 @@ async def system(address: str, client: Client, tmp_path: Path, monkeypatch: pyte
     """ocibridge with its bus opened as *the* system bus, where sd-bus checks privileges by itself."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-    daemon = Daemon(await Bus.open("system"), "test", Config())
+    daemon = Daemon(await Bus.open("system"), "test", Config(), Config, Journal("warning"))
     task = asyncio.create_task(daemon.run())
     await client.until_owned("org.rdk.OCIContainer")
     yield client
@@ -100,7 +101,7 @@ async def test_properties_cannot_be_written(oci: Client) -> None:
 
 
 async def test_a_second_ocibridge_finds_the_name_taken(oci: Client, address: str) -> None:
-    second = Daemon(await Bus.open(address), "test", Config())
+    second = Daemon(await Bus.open(address), "test", Config(), Config, Journal("warning"))
     with pytest.raises(NameTaken, match=r"org\.rdk\.OCIContainer"):
         await second.run()
     assert await oci.oci("listContainers") == []

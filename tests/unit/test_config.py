@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from ocibridge.config import Config, ConfigError, LogLevel, UnknownOrigin, parse, seconds_of
+from ocibridge.config import Config, ConfigError, LogLevel, UnknownOrigin, config_of, mapping_of, seconds_of
 
 
 def test_no_file_and_an_empty_file_are_the_defaults() -> None:
-    assert parse("", "f") == Config()
+    assert config_of(mapping_of("", "f")) == Config()
     assert (Config().timeouts.read, Config().limits.in_flight, Config().bus) == (0.15, 32, "system")
 
 
@@ -22,7 +22,7 @@ def test_every_key() -> None:
         unknown_origin: refuse
         log: {level: debug}
     """
-    config = parse(text, "f")
+    config = config_of(mapping_of(text, "f"))
     assert msgspec.structs.asdict(config.timeouts) == {"call": 1.0, "start": 2.0, "stop": 90.0, "hibernate": 3600.0, "read": 0.02}
     assert (config.unknown_origin, config.log.level, config.sweep_interval) == (UnknownOrigin.REFUSE, LogLevel.DEBUG, 0.5)
 
@@ -64,4 +64,4 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_what_is_wrong_is_named(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=f"^some.yaml: .*{said}"):
-        parse(text, "some.yaml")
+        mapping_of(text, "some.yaml")

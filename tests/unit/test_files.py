@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from ocibridge import journal
 from ocibridge.bundles import plan_bundle, spec_text
-from ocibridge.config import LogLevel
 from ocibridge.errors import InvalidArgs, NotSupported
+from ocibridge.journal import Journal
 from ocibridge.memory import Memory
 from ocibridge.model import Origin, Plan
 
@@ -84,7 +83,7 @@ def test_a_broken_memory_is_none(tmp_path: Path, content: str) -> None:
 
 
 def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal.set_up(LogLevel.INFO)
+    Journal()
     (tmp_path / "file").touch()
     memory = Memory(tmp_path / "file" / "memory.json")
     for _ in range(3):

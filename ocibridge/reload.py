@@ -1,0 +1,39 @@
+"""Reading the configuration anew while running (design 11): all that can change does, or, where it is wrong, nothing."""
+
+from collections.abc import Callable
+
+import structlog
+
+from ocibridge.config import Config, ConfigError
+from ocibridge.journal import Journal
+from ocibridge.message_ids import MessageId
+from ocibridge.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Reload:
+    """`load` reads the files that there are now; it raises ConfigError."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Config], journal: Journal) -> None:
+        self._settings = settings
+        self._load = load
+        self._journal = journal
+        self.complaint = ""  # for the status line: what is wrong with the configuration that was read last
+
+    def run(self) -> None:
+        """Once. The log's level follows the files only where they change it: LogControl1 may have set another."""
+        former = self._settings.config
+        try:
+            held_back = self._settings.take(self._load())
+        except ConfigError as error:
+            self.complaint = "; the new configuration is refused, the old one stays"
+            log.error(f"the new configuration is refused, the old one stays: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED)
+            return
+        log.info("the configuration has been read anew")
+        self.complaint = f"; restart to change {', '.join(held_back)}" if held_back else ""
+        if held_back:
+            log.warning(f"what has changed in {', '.join(held_back)} needs a restart", MESSAGE_ID=MessageId.RESTART_NEEDED)
+        level = self._settings.config.log.level
+        if level is not former.log.level:
+            self._journal.level = level.syslog

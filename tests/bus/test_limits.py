@@ -1,0 +1,54 @@
+"""What one caller may have under way (limits.per_caller), and what is left to the others."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ocibridge.bus import Bus
+from ocibridge.config import Limits
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+StartBridge = Callable[..., Any]
+
+
+async def test_one_caller_too_many_calls(
+    client: Client, address: str, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    """Calls and waits count; the other callers, and properties, are not touched; it is over when they are."""
+    start_dobby()
+    await start_bridge(limits=Limits(per_caller=3))
+    await client.until_property("DobbyAvailable", wanted=True)
+    waits = [asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 0)) for _ in range(3)]
+    await asyncio.sleep(0)  # they are sent, and in one burst with what follows
+    for member, arguments in (
+        ("listContainers", ("",)),
+        ("stopContainer", ("sb", "app", False)),
+        ("waitForState", ("sst", "a", "Paused", 0)),
+    ):
+        name, text = await client.refused(member, *arguments)
+        assert name == "LimitsExceeded"
+        assert text == f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
+    assert await client.property("ContainerCount") == 0
+
+    other = Client(await Bus.open(address))
+    assert await other.start("app", make_bundle(tmp_path, "sleep")) == 734
+    assert await asyncio.gather(*waits) == ["Running"] * 3
+    assert await client.oci("listContainers") == [(734, "app")]
+    assert (await client.report())["calls"].get("Stop", 0) == 0
+    other.bus.close()
+
+
+async def test_a_reload_changes_it_live(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+    start_dobby()
+    daemon = await start_bridge(limits=Limits(per_caller=1))
+    await client.until_property("DobbyAvailable", wanted=True)
+    wait = asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 200_000))
+    await asyncio.sleep(0)
+    assert (await client.refused("listContainers", ""))[0] == "LimitsExceeded"
+    daemon._settings.take(daemon._settings.config.__class__())
+    assert await client.oci("listContainers") == []
+    await asyncio.wait([wait])
+    assert "Timeout" in str(wait.exception())

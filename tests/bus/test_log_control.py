@@ -1,0 +1,65 @@
+"""org.freedesktop.LogControl1: what systemctl service-log-level and service-log-target use."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ocibridge.bus import ErrorReply
+from ocibridge.names import LOG_CONTROL, LOG_CONTROL_PATH, PROPERTIES
+from tests.standin.client import Client
+
+OCI = "org.rdk.OCIContainer"
+
+
+async def get(client: Client) -> dict[str, str]:
+    (found,) = await client.call(OCI, LOG_CONTROL_PATH, PROPERTIES, "GetAll", "s", LOG_CONTROL)
+    return {name: value for name, (_, value) in found.items()}
+
+
+async def put(client: Client, name: str, value: str) -> None:
+    await client.call(OCI, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, name, ("s", value))
+
+
+async def test_the_level(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    assert await get(oci) == {"LogLevel": "debug", "LogTarget": "console", "SyslogIdentifier": "ocibridge"}
+    await put(oci, "LogLevel", "err")
+    assert (await get(oci))["LogLevel"] == "err"
+    capfd.readouterr()
+    await oci.refused("stopContainer", "sb", "nosuch", False)
+    assert capfd.readouterr().err == ""
+    await put(oci, "LogLevel", "info")
+    await oci.refused("stopContainer", "sb", "nosuch", False)
+    assert capfd.readouterr().err.count("stopContainer") == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("LogLevel", "loud"), ("LogLevel", ""), ("LogTarget", "printer")])
+async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name: str, value: str) -> None:
+    before = await get(oci)
+    capfd.readouterr()
+    with pytest.raises(ErrorReply) as refused:
+        await put(oci, name, value)
+    assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert await get(oci) == before
+    told = capfd.readouterr().err
+    assert f'"{value}" refused: expected one of ' in told
+    assert "Traceback" not in told
+
+
+async def test_what_cannot_be_written(oci: Client) -> None:
+    with pytest.raises(ErrorReply, match="PropertyReadOnly"):
+        await put(oci, "SyslogIdentifier", "other")
+
+
+async def test_the_target(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    await put(oci, "LogTarget", "journal")
+    capfd.readouterr()
+    await oci.refused("stopContainer", "sb", "nosuch", False)
+    assert capfd.readouterr().err == ""
+    await put(oci, "LogTarget", "console")
+    assert (await get(oci))["LogTarget"] == "console"
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_asyncio(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    assert not [record for record in caplog.records if record.name == "asyncio"]

@@ -1,0 +1,134 @@
+"""SIGHUP, and what systemd is told (sd_notify(3)): a socket of ours plays systemd."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.test_life import busctl, wait_for_name
+from tests.standin.bundles import make_bundle
+from tests.standin.processes import Process, ocibridge, standin_dobby
+
+BOUND = 15
+NAME = "org.rdk.OCIContainer"
+Told = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        notifications.settimeout(BOUND)
+        yield notifications
+
+
+@pytest.fixture
+def told(systemd: socket.socket) -> Told:
+    def until(last: str) -> list[str]:
+        """What is told up to the message that has `last` in it."""
+        messages: list[str] = []
+        while not messages or last not in messages[-1]:
+            messages.append(systemd.recv(4096).decode())
+        return messages
+
+    return until
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "c.yaml"
+    file.write_text("timeouts: {stop: 9s}")
+    return file
+
+
+@pytest.fixture
+def bridge(address: str, systemd: socket.socket, file: Path, tmp_path: Path) -> Iterator[Process]:
+    environment = {"RUNTIME_DIRECTORY": str(tmp_path), "NOTIFY_SOCKET": systemd.getsockname()}
+    with (tmp_path / "log").open("wb") as log, ocibridge(address, "--config", str(file), environment=environment, stderr=log) as bridge:
+        yield bridge
+
+
+def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
+    assert told("READY=1") == [
+        "STATUS=looking for org.rdk.dobby\nEXTEND_TIMEOUT_USEC=40000000",
+        "READY=1\nSTATUS=waiting for org.rdk.dobby",
+    ]
+    with standin_dobby(address) as dobby:
+        assert told("ready")[-1] == "STATUS=ready, 0 containers"
+        busctl(address, "startContainer", "ssssas", "app", str(make_bundle(tmp_path, "sleep")), "", "", "0")
+        assert told("1 container") == ["STATUS=ready, 1 container"]
+        dobby.kill()
+        assert told("waiting") == ["STATUS=waiting for org.rdk.dobby"]
+    bridge.child.terminate()
+    assert told("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls under way may end"]
+    assert bridge.child.wait(BOUND) == 0
+
+
+def test_a_good_configuration(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path) -> None:
+    told("READY=1")
+    file.write_text("limits: {per_caller: 1}\nlog: {level: debug}")
+    bridge.child.send_signal(signal.SIGHUP)
+    reloading, ready = told("READY=1")
+    assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert ready == "READY=1\nSTATUS=waiting for org.rdk.dobby"
+    busctl(address, "getContainerState", "s", "nosuch")  # which debug alone shows
+    assert "getContainerState refused" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("text", ["limits: {queued: many}", "{", "nonsense: 1"])
+def test_a_bad_configuration(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str) -> None:
+    """The old one stays, which is said in the log and in the status, as long as the new one is wrong."""
+    told("READY=1")
+    file.write_text(text)
+    bridge.child.send_signal(signal.SIGHUP)
+    assert told("READY=1")[-1].endswith("STATUS=waiting for org.rdk.dobby; the new configuration is refused, the old one stays")
+    (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if "refused" in line]
+    assert line.startswith(f"ocibridge: error: the new configuration is refused, the old one stays: {file}: ")
+    with standin_dobby(address):
+        assert "ready, 0 containers; the new configuration is refused" in told("ready")[-1]
+        file.write_text("")
+        bridge.child.send_signal(signal.SIGHUP)
+        assert told("READY=1")[-1].endswith("STATUS=ready, 0 containers")
+
+
+def test_what_needs_a_restart(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path) -> None:
+    told("READY=1")
+    file.write_text("callsign: org.example.Other")
+    bridge.child.send_signal(signal.SIGHUP)
+    assert told("READY=1")[-1].endswith("STATUS=waiting for org.rdk.dobby; restart to change callsign")
+    assert "what has changed in callsign needs a restart" in (tmp_path / "log").read_text()
+    assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr  # by the old name
+
+
+def test_waits_end_at_once_when_it_stops(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
+    """Those under way, and those that still come by our unique name, while a slow start may end."""
+    with standin_dobby(address):
+        wait_for_name(address, "org.rdk.dobby")
+        told("ready,")
+        wait = ["waitForState", "sst", "nosuch", "Running", "0"]
+        bundle = make_bundle(tmp_path, "slow-start", start="2000")
+        unique = unique_name(address)
+        waiting = subprocess.Popen(call(address, NAME, *wait), stderr=subprocess.PIPE, text=True)
+        start = subprocess.Popen(
+            call(address, NAME, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"), stdout=subprocess.PIPE, text=True
+        )
+        while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
+            assert start.poll() is None
+        bridge.child.terminate()
+        assert waiting.communicate(timeout=BOUND)[1] == "Call failed: ocibridge is stopping\n"
+        late = subprocess.run(call(address, unique, *wait), capture_output=True, text=True, timeout=BOUND, check=False)
+        assert late.stderr == "Call failed: ocibridge is stopping\n"
+        assert start.communicate(timeout=BOUND)[0] == "i 734\n"
+        assert bridge.child.wait(BOUND) == 0
+
+
+def call(address: str, to: str, *arguments: str) -> list[str]:
+    return ["busctl", f"--address={address}", "call", to, "/org/rdk/OCIContainer", "org.rdk.OCIContainer1", *arguments]
+
+
+def unique_name(address: str) -> str:
+    status = subprocess.check_output(["busctl", f"--address={address}", "status", NAME], text=True)
+    return next(line.partition("=")[2] for line in status.splitlines() if line.startswith("UniqueName="))

@@ -1,0 +1,81 @@
+"""Reading the configuration anew: all of it or nothing, and what needs a restart is said."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import structlog
+
+from ocibridge.config import Config, ConfigError, config_of
+from ocibridge.journal import Journal
+from ocibridge.reload import Reload
+from ocibridge.settings import Settings
+
+Logged = list[dict[str, object]]
+
+
+def reload(settings: Settings, load: Callable[[], Config], journal: Journal) -> tuple[Reload, Logged]:
+    reloads = Reload(settings, load, journal)
+    with structlog.testing.capture_logs() as logged:
+        reloads.run()
+    return reloads, [dict(entry) for entry in logged]
+
+
+def test_what_can_change_does() -> None:
+    settings, journal = Settings(Config()), Journal()
+    new = config_of(
+        {
+            "timeouts": {"stop": "3s"},
+            "limits": {"per_caller": 5},
+            "sweep_interval": 1,
+            "unknown_origin": "refuse",
+            "log": {"level": "error"},
+        }
+    )
+    reloads, logged = reload(settings, lambda: new, journal)
+    assert settings.config == new
+    assert (settings.timeouts.stop, settings.sweep_interval) == (3.0, 1.0)
+    assert (settings.limits.per_caller, settings.unknown_origin.value) == (5, "refuse")
+    assert journal.level == "err"
+    assert (reloads.complaint, len(logged)) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"bus": "session"}, "bus"),
+        ({"callsign": "org.x.Y"}, "callsign"),
+        ({"dobby": {"service": "org.x.d", "object": "/x"}}, "dobby.service, dobby.object"),
+    ],
+)
+def test_what_needs_a_restart_stays_and_is_said(changes: dict[str, object], keys: str) -> None:
+    settings = Settings(Config())
+    new = config_of({"timeouts": {"stop": 3}, **changes})
+    reloads, logged = reload(settings, lambda: new, Journal())
+    assert settings.config == msgspec.structs.replace(Config(), timeouts=new.timeouts)
+    assert reloads.complaint == f"; restart to change {keys}"
+    assert [entry["log_level"] for entry in logged] == ["info", "warning"]
+
+
+def test_what_is_wrong_changes_nothing() -> None:
+    settings = Settings(Config())
+
+    def wrong() -> Config:
+        raise ConfigError("f: limits.queued: expected int")
+
+    reloads, logged = reload(settings, wrong, Journal())
+    assert settings.config == Config()
+    assert "refused" in reloads.complaint
+    assert [(entry["log_level"], "f: limits.queued: expected int" in str(entry["event"])) for entry in logged] == [("error", True)]
+    reloads._load = Config
+    reloads.run()
+    assert reloads.complaint == ""
+
+
+def test_a_level_set_by_hand_stays_unless_the_files_change_theirs() -> None:
+    settings, journal = Settings(Config()), Journal()
+    journal.level = "debug"
+    reload(settings, Config, journal)
+    assert journal.level == "debug"
+    reload(settings, lambda: config_of({"log": {"level": "warning"}}), journal)
+    assert journal.level == "warning"
