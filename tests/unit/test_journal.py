@@ -126,6 +126,6 @@ def test_an_entry_of_the_catalog(message_id: MessageId) -> None:
     head, _, body = catalog()[message_id].partition("\n\n")
     assert head.splitlines()[0].startswith("Subject: ")
     assert "Defined-By: ocibridge" in head
-    assert "Documentation: man:ocibridge(8)" in head
+    assert "Documentation: file:/usr/share/doc/ocibridge/README.md" in head
     assert len(body.split("\n\n")) >= 2, "what has happened, then what to do"
     assert max(map(len, body.splitlines())) <= 76
