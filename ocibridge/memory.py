@@ -37,7 +37,7 @@ def runtime_directory() -> Path:
     if given:
         return Path(given)
     user = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return Path("/run/ocibridge") if os.getuid() == 0 else Path(user, "ocibridge")
+    return Path("/run" if os.getuid() == 0 else user, "ocibridge", "memory")
 
 
 class Memory:

@@ -116,13 +116,13 @@ def standard_members() -> dict[str, str]:
     }
 
 
-def own() -> str:
-    """What the bus says to the wish for ocibridge's name."""
+def own() -> None:
     try:
         code = call("/org/freedesktop/DBus", NAME_OF_BUS, "RequestName", GLib.Variant("(su)", (NAME, 4)), NAME_OF_BUS)[0]
     except GLib.Error:
-        return "refused"
-    return {1: "owned", 3: "taken"}[code]
+        print("refused")
+    else:
+        print({1: "owned", 3: "taken"}[code])
 
 
 def try_all() -> None:
@@ -133,7 +133,6 @@ def try_all() -> None:
         **members_of(container, f"{MANAGER}/container/no_2dsuch"),
         **standard_members(),
         "Dobby": outcome("/org/rdk/dobby", "org.rdk.dobby.admin1", "Ping", to="org.rdk.dobby"),
-        "own": own(),
     }
     print(json.dumps(found))
 
@@ -145,5 +144,5 @@ def deafen() -> None:
 
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    commands: dict[str, Callable[..., None]] = {"until": until, "owner": until_other_owner, "try": try_all, "deafen": deafen}
+    commands: dict[str, Callable[..., None]] = {"until": until, "owner": until_other_owner, "try": try_all, "own": own, "deafen": deafen}
     commands[what](*arguments)

@@ -1,0 +1,86 @@
+"""The unit as systemd sees it, and the daemon at work inside its sandbox."""
+
+import re
+
+import pytest
+
+from tests.system.conftest import Box
+
+UNIT = "/usr/lib/systemd/system/ocibridge.service"
+USER_UNIT = "/usr/lib/systemd/user/ocibridge.service"
+
+
+def test_the_units_are_right(box: Box) -> None:
+    """systemd-analyze exits with 0 at unknown keys: it must print nothing."""
+    done = box.tried(f"systemd-analyze verify {UNIT}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    box.run("loginctl enable-linger other")
+    done = box.tried(f"XDG_RUNTIME_DIR=/run/user/$(id -u) systemd-analyze verify --user {USER_UNIT}", "other")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_exposure(box: Box) -> None:
+    report = box.run("systemd-analyze security --no-pager --threshold=10 ocibridge.service")
+    score = re.search(r"Overall exposure level for ocibridge.service: ([\d.]+)", report)
+    assert score is not None
+    assert float(score[1]) <= 1.0
+    # Each line that is missing has its reason in the unit.
+    reasons = box.run(f"sed -n '/^# The sandbox/,/^[A-Z]/p' {UNIT}")
+    for line in report.splitlines():
+        if line.startswith("✗"):
+            assert re.split(r"[=/~\s]", line.removeprefix("✗ "))[0] in reasons, line
+
+
+def test_the_sandbox_is_there(box: Box) -> None:
+    status = box.run("cat /proc/$(systemctl show ocibridge -p MainPID --value)/status")
+    values = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.MULTILINE))
+    assert (values["NoNewPrivs"], values["Seccomp"], values["CapEff"]) == ("1", "2", "0" * 16)
+    assert values["Uid"].split()[0] == box.run("id -u ocibridge")
+
+
+@pytest.mark.parametrize("folder", ["/home/other", "/tmp", "/opt", "/run", "/var/lib"])  # noqa: S108 - not as a temporary one
+def test_a_bundle_is_seen_wherever_it_lies(box: Box, folder: str) -> None:
+    """Unseen, its GetInfo would be let through, and kill Dobby."""
+    bundle = f"{folder}/b-plain"
+    box.run(f"chmod 755 /home/other; cp -r /opt/bundles/no-plugins {bundle}")
+    box.start("plain", bundle)
+    assert "would crash Dobby" in box.refused("getContainerInfo s plain")
+    box.oci("stopContainer sb plain true")
+    box.run(f"rm -r {bundle}")
+
+
+def test_a_spec_is_read_where_it_lies(box: Box) -> None:
+    box.run("cp /src/examples/spec.json /tmp/spec.json")
+    assert box.oci('startContainerFromDobbySpec sss spec /tmp/spec.json ""').startswith("i ")
+
+
+def test_what_it_remembers_is_its_own(box: Box) -> None:
+    box.start("app")
+    box.run("systemctl stop ocibridge")
+    listed = box.run("stat -c '%U %a' /run/ocibridge /run/ocibridge/memory /run/ocibridge/memory/*.json").splitlines()
+    assert listed[:2] == ["root 755", "ocibridge 700"]
+    assert set(listed[2:]) == {"ocibridge 600"}  # one a bus: another test may have restarted it
+    box.run("systemctl start ocibridge")
+    owned = box.run(
+        "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer/container/app org.rdk.OCIContainer1.Container BundlePath"
+    )
+    assert owned == 's "/opt/bundles/sleep"'
+    assert box.oci("getContainerInfo s app").startswith("a{sv} 7")
+
+
+def test_everything_works_inside_it(box: Box) -> None:
+    """Each method once, as an operator would."""
+    box.start("app")
+    for call in (
+        'execCommand sss app "" true',
+        "pauseContainer s app",
+        "resumeContainer s app",
+        "annotate sss app key value",
+        "removeAnnotation ss app key",
+        'mount sssass app /opt /mnt/x 1 bind ""',
+        "unmount ss app /mnt/x",
+        "waitForState sst app Running 0",
+        "stopContainer sb app false",
+        "getLastExit s app",
+    ):
+        box.oci(call)
