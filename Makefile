@@ -4,14 +4,28 @@
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
+# Boots throwaway systems for test-system; not a part of this repository.
+SYSBOX ?= ../shared/tools/sysbox
 PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi dbus libglib2.0-bin systemd
 
-.PHONY: run test setup lint types unit machine bus daemon soak lock clean
+.PHONY: run test test-system install setup lint types unit machine bus daemon soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
 
 test: lint types unit machine bus daemon
+
+# A real systemd, system bus and journal, in boxes: as root.
+test-system: setup
+	@if test -x "$(SYSBOX)"; then \
+	    SYSBOX="$(abspath $(SYSBOX))" $(BIN)/python -m pytest tests/system; \
+	else \
+	    echo "tests/system: NOT RUN: there is no sysbox at $(SYSBOX) (set SYSBOX): units, policy and journal are untested"; \
+	fi
+
+# On this system, or below DESTDIR; as root.
+install: setup
+	DESTDIR="$(DESTDIR)" tools/install
 
 setup: .venv/.ready
 

@@ -19,6 +19,13 @@ BOUND = 60
 Done = subprocess.CompletedProcess[str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first box on a machine is built from Debian's packages, which may take minutes."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(600))
+
+
 class Box:
     """A booted box. Commands are given as one text for its shell."""
 

@@ -3,6 +3,7 @@
 inside.py until PROPERTY VALUE   until that property of the manager is that ("DobbyStatus ready"), as signals say
 inside.py owner NOT-THIS         until somebody else owns the name of ocibridge; prints the unique name
 inside.py try                    every member of the interfaces, and prints as JSON what came of each
+inside.py own                    the name of ocibridge for itself; prints what the bus says to that
 inside.py deafen                 calls of Dobby what it does not know, until it answers nobody
 """
 
