@@ -50,7 +50,7 @@ class Bridge:
 
     async def list_containers(self) -> list[tuple[int, str]]:
         """(descriptor, id) of each container, by id; from the mirror where Dobby does not answer within `read`."""
-        await self._find.within(self._settings.timeouts.read, self._dobby.listing())
+        await self._find.within(self._settings.now.timeouts.read, self._dobby.listing())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
     async def container_state(self, which: Which) -> tuple[str, State]:
@@ -72,17 +72,17 @@ class Bridge:
 
         Raises InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused.
         """
-        async with deadline(self._settings.timeouts.start, f"startContainer of {shown(container_id)}", self._dobby):
+        async with deadline(self._settings.now.timeouts.start, f"startContainer of {shown(container_id)}", self._dobby):
             return await self._starts.from_bundle(container_id, path, command, socket, env)
 
     async def start_from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
         """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Raises as `start_from_bundle`."""
-        async with deadline(self._settings.timeouts.start, f"startContainerFromDobbySpec of {shown(container_id)}", self._dobby):
+        async with deadline(self._settings.now.timeouts.start, f"startContainerFromDobbySpec of {shown(container_id)}", self._dobby):
             return await self._starts.from_spec(container_id, dobby_spec, command)
 
     async def stop_container(self, which: Which, force: bool, caller: Caller) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
-        await self._stops.stop(await self._find.resolve(which), force, self._settings.timeouts.stop, caller)
+        await self._stops.stop(await self._find.resolve(which), force, self._settings.now.timeouts.stop, caller)
 
     async def pause_container(self, which: Which) -> None:
         """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
@@ -96,12 +96,12 @@ class Bridge:
 
     async def hibernate_container(self, which: Which, options: str) -> None:
         """Hibernate; returns when Dobby shows it hibernated. Raises WrongState, DobbyRefused (this Dobby may lack it)."""
-        async with self._within("hibernateContainer", which, self._settings.timeouts.hibernate):
+        async with self._within("hibernateContainer", which, self._settings.now.timeouts.hibernate):
             await self._changes.hibernate(await self._find.resolve(which), options)
 
     async def wakeup_container(self, which: Which) -> None:
         """Wake up; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
-        async with self._within("wakeupContainer", which, self._settings.timeouts.hibernate):
+        async with self._within("wakeupContainer", which, self._settings.now.timeouts.hibernate):
             await self._changes.wakeup(await self._find.resolve(which))
 
     async def exec_command(self, which: Which, options: str, command: str) -> None:
@@ -165,7 +165,7 @@ class Bridge:
         return self._history.last_exit(container_id)
 
     def _within_call(self, verb: str, which: Which) -> AbstractAsyncContextManager[None]:
-        return self._within(verb, which, self._settings.timeouts.call)
+        return self._within(verb, which, self._settings.now.timeouts.call)
 
     def _within(self, verb: str, which: Which, seconds: float) -> AbstractAsyncContextManager[None]:
         return deadline(seconds, f"{verb} of {shown(name_of(which))}", self._dobby)
@@ -176,5 +176,5 @@ class Bridge:
         if plan.plugins is False:
             bundle = shown(plan.bundle_path)
             raise NotSupported(f"{verb} of {container} would crash Dobby: config.json of its bundle {bundle} has no rdkPlugins")
-        if plan.plugins is None and self._settings.unknown_origin is UnknownOrigin.REFUSE:
+        if plan.plugins is None and self._settings.now.unknown_origin is UnknownOrigin.REFUSE:
             raise NotSupported(f"{verb} of {container} might crash Dobby: its bundle has not been seen (unknown_origin: refuse)")

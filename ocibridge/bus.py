@@ -211,7 +211,7 @@ def _getter(served: Property) -> Callable[[Message], None]:
 
 def _setter(served: Property) -> Callable[[Message], None] | None:
     write = served.write
-    return None if write is None else lambda message: write(message.get_contents())
+    return None if write is None else lambda message: write(message.get_contents(), message.sender or "")
 
 
 def _property_flags(served: Property) -> int:

@@ -13,6 +13,7 @@ import structlog
 from ocibridge import chronicle
 from ocibridge.api.announcer import Announcer
 from ocibridge.api.boundary import Boundary
+from ocibridge.api.callers import Callers
 from ocibridge.api.container import Containers
 from ocibridge.api.log_control import LogControl
 from ocibridge.api.oci_container import OciContainer
@@ -78,10 +79,11 @@ class Daemon:
         self._waits = Waits(self._mirror)
         self._history = History()
         bridge = Bridge(self._mirror, self._calls, self._ends, self._waits, self._history, self._settings)
-        self._boundary = Boundary(bus, owners, self._mirror, self._settings)
+        callers = Callers(bus)
+        self._boundary = Boundary(bus, owners, callers, self._mirror, self._settings)
         on_containers = verbs(bridge)
         self._api = OciContainer(bus, bridge, self._mirror, self._boundary, on_containers)
-        self._log_control = LogControl(bus, journal)
+        self._log_control = LogControl(bus, journal, callers)
         self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers))
 
     async def run(self) -> int:
@@ -93,8 +95,8 @@ class Daemon:
         try:
             await self._begin()
             if not self._stop.is_set():
-                await self._bus.own(self._settings.config.callsign)
-                log.info(f"serving as {self._settings.config.callsign}; Dobby is {self._mirror.status}")
+                await self._bus.own(self._settings.now.callsign)
+                log.info(f"serving as {self._settings.now.callsign}; Dobby is {self._mirror.status}")
                 self._notify.ready(self._status())
                 await self._stop.wait()
                 await self._wind_up()
@@ -110,8 +112,8 @@ class Daemon:
 
         The first picture is in, or Dobby is absent, or has not given one within `timeouts.call`.
         """
-        seconds = self._settings.timeouts.call
-        self._notify.starting(f"looking for {self._settings.config.dobby.service}", seconds)
+        seconds = self._settings.now.timeouts.call
+        self._notify.starting(f"looking for {self._settings.now.dobby.service}", seconds)
         await self._bus.watch_disconnect(self._bus_lost)
         self._api.serve()
         self._log_control.serve()
@@ -131,13 +133,15 @@ class Daemon:
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
         with suppress(ErrorReply):
-            await self._bus.release(self._settings.config.callsign)
+            await self._bus.release(self._settings.now.callsign)
         await self._boundary.drain(DRAIN_SECONDS)
 
     def _reload_configuration(self) -> None:
         self._notify.reloading()
+        interval = self._settings.now.sweep_interval
         self._reload.run()
-        self._sweep.begin()
+        if self._settings.now.sweep_interval != interval:
+            self._sweep.begin()
         self._notify.reloaded(self._status())
 
     def _bus_lost(self) -> None:
@@ -146,7 +150,7 @@ class Daemon:
         self._stop.set()
 
     def _status(self) -> str:
-        return chronicle.status_line(self._mirror.status, self._mirror.count, self._settings.config.dobby.service) + self._reload.complaint
+        return chronicle.status_line(self._mirror.status, self._mirror.count, self._settings.now.dobby.service) + self._reload.complaint
 
     # Events.
 

@@ -27,7 +27,7 @@ class Lookup:
         self._dobby.require()
         if isinstance(which, Container):
             return self.present(which, which.id)
-        return self._mirror.find(which) or await self.look_up(which, self._settings.timeouts.call)
+        return self._mirror.find(which) or await self.look_up(which, self._settings.now.timeouts.call)
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""

@@ -19,14 +19,17 @@ class Method:
 
 @dataclass(frozen=True)
 class Property:
-    """A property that we serve; unless `constant` or `silent`, we announce its changes. Without `write` it is read-only."""
+    """A property that we serve; unless `constant` or `silent`, we announce its changes.
+
+    `write` gets the value and the sender; without it the property is read-only.
+    """
 
     name: str
     signature: str
     read: Callable[[], Any]
     constant: bool = False
     silent: bool = False
-    write: Callable[[Any], None] | None = None
+    write: Callable[[Any, str], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from contextlib import suppress
 from typing import Final
 
 from systemd.daemon import notify
@@ -55,7 +56,8 @@ class Notify:
             await asyncio.sleep(interval)
 
     def _send(self, *lines: str) -> None:
-        notify("\n".join(lines))
+        with suppress(OSError):  # a $NOTIFY_SOCKET that nobody listens at any more
+            notify("\n".join(lines))
 
 
 def _watchdog_seconds() -> float:

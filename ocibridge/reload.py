@@ -23,7 +23,7 @@ class Reload:
 
     def run(self) -> None:
         """Once. The log's level follows the files only where they change it: LogControl1 may have set another."""
-        former = self._settings.config
+        former = self._settings.now
         try:
             held_back = self._settings.take(self._load())
         except ConfigError as error:
@@ -34,6 +34,6 @@ class Reload:
         self.complaint = f"; restart to change {', '.join(held_back)}" if held_back else ""
         if held_back:
             log.warning(f"what has changed in {', '.join(held_back)} needs a restart", MESSAGE_ID=MessageId.RESTART_NEEDED)
-        level = self._settings.config.log.level
+        level = self._settings.now.log.level
         if level is not former.log.level:
             self._journal.level = level.syslog

@@ -27,13 +27,13 @@ class States:
         """See `Bridge.container_state`."""
         self._dobby.require()
         now = asyncio.get_running_loop().time
-        until = now() + self._settings.timeouts.read
+        until = now() + self._settings.now.timeouts.read
         text = name_of(which)
         container = self._mirror.find(text)
         if container is None:
             if self._starts.is_starting(text):
                 return text, State.STARTING
-            container = await self._find.look_up(text, self._settings.timeouts.read)
+            container = await self._find.look_up(text, self._settings.now.timeouts.read)
         await self._find.refresh(container, until - now())
         return self._find.present(container, text).id, container.substate.state
 
@@ -62,7 +62,7 @@ class States:
         if isinstance(which, Container) and which is not container:
             wait.reach(State.STOPPED)
         elif container is not None:
-            await self._find.refresh(container, self._settings.timeouts.read)
+            await self._find.refresh(container, self._settings.now.timeouts.read)
             wait.see(container.substate)
         elif self._starts.is_starting(text):
             wait.see(SubState.STARTING)

@@ -34,12 +34,12 @@ SOON: Final = 0.2
 class Boundary:
     """Answers the calls of all members."""
 
-    def __init__(self, bus: Bus, owners: Owners, mirror: Mirror, settings: Settings) -> None:
+    def __init__(self, bus: Bus, owners: Owners, callers: Callers, mirror: Mirror, settings: Settings) -> None:
         self._bus = bus
         self._owners = owners
         self._mirror = mirror
         self._settings = settings
-        self._callers = Callers(bus)
+        self._callers = callers
         self._under_way: dict[asyncio.Task[None], Call] = {}
         self._by_caller: Counter[str] = Counter()  # how many of them, by unique name
         self._stopping = False
@@ -59,7 +59,7 @@ class Boundary:
 
     def _count(self, call: Call) -> None:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
-        call.is_one_too_many = self._by_caller[call.sender] >= self._settings.limits.per_caller
+        call.is_one_too_many = self._by_caller[call.sender] >= self._settings.now.limits.per_caller
         self._by_caller[call.sender] += not call.is_one_too_many
 
     def _answered(self, task: asyncio.Task[None]) -> None:
@@ -122,7 +122,7 @@ class Boundary:
 
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:
-            under_way = f"{self._settings.limits.per_caller} calls of yours are under way already"
+            under_way = f"{self._settings.now.limits.per_caller} calls of yours are under way already"
             raise LimitsExceeded(f"{call.member.name}: {under_way} (limits.per_caller); await one first")
         if self._stopping and call.member.waits:
             raise Timeout(STOPPING_TEXT)

@@ -3,10 +3,12 @@
 Whom the bus's policy lets call everything may also write; everybody may read.
 """
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Collection
 
 import structlog
 
+from ocibridge.api.callers import Callers
 from ocibridge.bus import Bus, PropertyRefused, Served
 from ocibridge.errors import shown
 from ocibridge.journal import IDENTIFIER, LEVELS, TARGETS, Journal
@@ -19,10 +21,12 @@ log = structlog.get_logger()
 class LogControl:
     """The object, whose path and interface are the same in every service."""
 
-    def __init__(self, bus: Bus, journal: Journal) -> None:
+    def __init__(self, bus: Bus, journal: Journal, callers: Callers) -> None:
         self._bus = bus
         self._journal = journal
+        self._callers = callers
         self._served: Served | None = None
+        self._recording: set[asyncio.Task[None]] = set()
 
     def serve(self) -> None:
         """Put the object on the bus."""
@@ -33,22 +37,28 @@ class LogControl:
         )
         self._served = self._bus.serve(LOG_CONTROL_PATH, Interface(LOG_CONTROL, properties=properties))
 
-    def _set_level(self, level: str) -> None:
-        def apply() -> None:
+    def _set_level(self, level: str, sender: str) -> None:
+        if level in LEVELS:
             self._journal.level = level
+        self._told("log level", level, LEVELS, sender)
 
-        self._set("log level", level, LEVELS, apply)
-
-    def _set_target(self, target: str) -> None:
-        def apply() -> None:
+    def _set_target(self, target: str, sender: str) -> None:
+        if target in TARGETS:
             self._journal.target = target
+        self._told("log target", target, TARGETS, sender)
 
-        self._set("log target", target, TARGETS, apply)
-
-    def _set(self, what: str, word: str, words: Iterable[str], apply: Callable[[], None]) -> None:
-        """The refusal's text goes to the log alone: sdbus sends but the name of an error of a property."""
+    def _told(self, what: str, word: str, words: Collection[str], sender: str) -> None:
+        """Log who has set what. A refusal's text goes there alone: sdbus sends but the name of an error of a property."""
+        recording = asyncio.get_running_loop().create_task(self._record(what, word, words, sender))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
         if word not in words:
-            log.warning(f"{what} {shown(word)} refused: expected one of {', '.join(words)}")
             raise PropertyRefused
-        apply()
-        log.info(f"{what} set to {word}")
+
+    async def _record(self, what: str, word: str, words: Collection[str], sender: str) -> None:
+        caller = self._callers.meet(sender)
+        await self._callers.known(sender)
+        if word in words:
+            log.info(f"{what} set to {word} by {caller}", **caller.fields)
+        else:
+            log.warning(f"{what} {shown(word)} by {caller}: refused: expected one of {', '.join(words)}", **caller.fields)

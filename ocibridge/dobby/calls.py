@@ -56,7 +56,7 @@ class Calls:
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.require()
-        return self._listing.share(self._settings.timeouts.call, fresh=fresh)
+        return self._listing.share(self._settings.now.timeouts.call, fresh=fresh)
 
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
@@ -65,7 +65,7 @@ class Calls:
             self._states[descriptor] = Question(lambda: self._ask_state(descriptor))
             while len(self._states) > DESCRIPTORS:
                 self._states.pop(next(iter(self._states)))
-        return self._states[descriptor].share(self._settings.timeouts.call, fresh=fresh)
+        return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""
@@ -131,7 +131,7 @@ class Calls:
 
     def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
         self.require()
-        seconds = self._settings.timeouts.call if timeout is None else timeout
+        seconds = self._settings.now.timeouts.call if timeout is None else timeout
         return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id))
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
@@ -140,7 +140,7 @@ class Calls:
         def arrived(descriptor: int | None) -> None:
             self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
 
-        return self._client.ask(method, *arguments, timeout=self._settings.timeouts.start, subject=shown(container_id), arrived=arrived)
+        return self._client.ask(method, *arguments, timeout=self._settings.now.timeouts.start, subject=shown(container_id), arrived=arrived)
 
     def _ask_list(self) -> "asyncio.Future[Any]":
         life, asked = self._mirror.life or "", self._mirror.position

@@ -88,7 +88,7 @@ class Client:
             self._refuse(call, self._gone())
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
-        elif timeout is not None and line.queued >= self._settings.limits.queued:
+        elif timeout is not None and line.queued >= self._settings.now.limits.queued:
             self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
         else:
             if timeout is not None:
@@ -101,7 +101,7 @@ class Client:
 
     def _send_what_may_go(self, line: Line) -> None:
         # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
-        places = max(1, self._settings.limits.in_flight - 1)
+        places = max(1, self._settings.now.limits.in_flight - 1)
         while not line.choked and len(line.outstanding) < places and (call := line.next()) is not None:
             self._send(line, call)
 
@@ -203,7 +203,7 @@ class Client:
         since = min(call.sent_at for call in line.outstanding.values())
         work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
         pinged = len(work) < len(line.outstanding)
-        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self._settings.limits.in_flight:
+        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self._settings.now.limits.in_flight:
             self._send(line, Call(PING))
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.disturbed(Refusal.OTHER)

@@ -28,7 +28,7 @@ class Sweep:
     def begin(self) -> None:
         """From now on, also anew with another interval."""
         self.end()
-        self._running = asyncio.get_running_loop().create_task(self._run(self._settings.sweep_interval))
+        self._running = asyncio.get_running_loop().create_task(self._run(self._settings.now.sweep_interval))
 
     def end(self) -> None:
         """No more."""

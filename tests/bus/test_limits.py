@@ -48,7 +48,7 @@ async def test_a_reload_changes_it_live(client: Client, start_dobby: StartDobby,
     wait = asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 200_000))
     await asyncio.sleep(0)
     assert (await client.refused("listContainers", ""))[0] == "LimitsExceeded"
-    daemon._settings.take(daemon._settings.config.__class__())
+    daemon._settings.take(daemon._settings.now.__class__())
     assert await client.oci("listContainers") == []
     await asyncio.wait([wait])
     assert "Timeout" in str(wait.exception())

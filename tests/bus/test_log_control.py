@@ -1,5 +1,6 @@
 """org.freedesktop.LogControl1: what systemctl service-log-level and service-log-target use."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,8 @@ async def test_the_level(oci: Client, capfd: pytest.CaptureFixture[str]) -> None
     await oci.refused("stopContainer", "sb", "nosuch", False)
     assert capfd.readouterr().err == ""
     await put(oci, "LogLevel", "info")
+    await oci.oci("listContainers")
+    assert f"log level set to info by uid {os.getuid()} (python" in capfd.readouterr().err
     await oci.refused("stopContainer", "sb", "nosuch", False)
     assert capfd.readouterr().err.count("stopContainer") == 1
 
@@ -40,8 +43,10 @@ async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name
         await put(oci, name, value)
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
     assert await get(oci) == before
+    await oci.oci("listContainers")  # by now it has been logged
     told = capfd.readouterr().err
-    assert f'"{value}" refused: expected one of ' in told
+    assert f'"{value}" by uid {os.getuid()} (python' in told
+    assert ": refused: expected one of " in told
     assert "Traceback" not in told
 
 

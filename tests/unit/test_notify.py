@@ -74,6 +74,11 @@ async def test_the_watchdog_is_fed_as_long_as_the_loop_runs(told: list[str], mon
     assert set(told) == {"WATCHDOG=1"}
 
 
+def test_a_socket_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
+    Notify().ready("ready")
+
+
 async def test_without_a_watchdog_nothing_is_fed(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     await Notify().feed_watchdog()

@@ -33,9 +33,9 @@ def test_what_can_change_does() -> None:
         }
     )
     reloads, logged = reload(settings, lambda: new, journal)
-    assert settings.config == new
-    assert (settings.timeouts.stop, settings.sweep_interval) == (3.0, 1.0)
-    assert (settings.limits.per_caller, settings.unknown_origin.value) == (5, "refuse")
+    assert settings.now == new
+    assert (settings.now.timeouts.stop, settings.now.sweep_interval) == (3.0, 1.0)
+    assert (settings.now.limits.per_caller, settings.now.unknown_origin.value) == (5, "refuse")
     assert journal.level == "err"
     assert (reloads.complaint, len(logged)) == ("", 1)
 
@@ -52,7 +52,7 @@ def test_what_needs_a_restart_stays_and_is_said(changes: dict[str, object], keys
     settings = Settings(Config())
     new = config_of({"timeouts": {"stop": 3}, **changes})
     reloads, logged = reload(settings, lambda: new, Journal())
-    assert settings.config == msgspec.structs.replace(Config(), timeouts=new.timeouts)
+    assert settings.now == msgspec.structs.replace(Config(), timeouts=new.timeouts)
     assert reloads.complaint == f"; restart to change {keys}"
     assert [entry["log_level"] for entry in logged] == ["info", "warning"]
 
@@ -64,7 +64,7 @@ def test_what_is_wrong_changes_nothing() -> None:
         raise ConfigError("f: limits.queued: expected int")
 
     reloads, logged = reload(settings, wrong, Journal())
-    assert settings.config == Config()
+    assert settings.now == Config()
     assert "refused" in reloads.complaint
     assert [(entry["log_level"], "f: limits.queued: expected int" in str(entry["event"])) for entry in logged] == [("error", True)]
     reloads._load = Config
