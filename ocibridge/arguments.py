@@ -16,11 +16,11 @@ DOBBY_FLAGS: Final = {"bind", "rbind", "silent", "ro", "sync", "dirsync", "noati
 MOUNT_FLAGS: Final = DOBBY_FLAGS | {"noexec", "nodev", "nosuid"} | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
 
 
-def check_size(name: str, *values: object) -> None:
-    """At most 1 MiB of UTF-8 in all; what is no string has no size."""
+def check_size(name: str, *values: object, largest: int = LARGEST_STRING) -> None:
+    """At most `largest` bytes of UTF-8 in all; what is no string has no size."""
     texts = [value for value in values if isinstance(value, str)]
-    if sum(map(len, texts)) > LARGEST_STRING // 4 and sum(len(text.encode(errors="replace")) for text in texts) > LARGEST_STRING:
-        raise InvalidArgs(f"{name}: larger than 1 MiB")
+    if sum(map(len, texts)) > largest // 4 and sum(len(text.encode(errors="replace")) for text in texts) > largest:
+        raise InvalidArgs(f"{name}: larger than {largest >> 20} MiB")
 
 
 def check_new_id(container_id: str) -> None:

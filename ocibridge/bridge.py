@@ -4,9 +4,9 @@ It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusa
 """
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Final
 
-from ocibridge import arguments, info
+from ocibridge import arguments
 from ocibridge.changes import Changes
 from ocibridge.config import UnknownOrigin
 from ocibridge.deadline import deadline
@@ -14,6 +14,7 @@ from ocibridge.ends import Ends
 from ocibridge.errors import NotSupported, shown
 from ocibridge.exits import Exit
 from ocibridge.history import History
+from ocibridge.info import Info
 from ocibridge.lookup import Lookup
 from ocibridge.mirror import Mirror
 from ocibridge.model import Caller, Container, State, SubState, Which, name_of
@@ -57,7 +58,7 @@ class Bridge:
         """(id, state) of a container; from the mirror where Dobby does not answer within `read`."""
         return await self._states.state(which)
 
-    async def container_info(self, which: Which) -> dict[str, Any]:
+    async def container_info(self, which: Which) -> Info:
         """Dobby's GetInfo, its `state` in the document's words. Raises NotSupported (it would kill Dobby), DobbyRefused."""
         async with self._within_call("getContainerInfo", which):
             container = await self._find.resolve(which)
@@ -65,7 +66,7 @@ class Bridge:
             answer = await self._dobby.info(container)
             if not answer:
                 await self._find.explain(container, "getContainerInfo", None, "an empty answer for a container that it has")
-        return info.parsed(answer, container)
+        return Info(answer, container)
 
     async def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
         """Start from a bundle; the descriptor, once the container runs and has been announced.
@@ -75,10 +76,10 @@ class Bridge:
         async with deadline(self._settings.now.timeouts.start, f"startContainer of {shown(container_id)}", self._dobby):
             return await self._starts.from_bundle(container_id, path, command, socket, env)
 
-    async def start_from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
+    async def start_from_spec(self, container_id: str, dobby_spec: str, command: str, socket: str = "") -> int:
         """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Raises as `start_from_bundle`."""
         async with deadline(self._settings.now.timeouts.start, f"startContainerFromDobbySpec of {shown(container_id)}", self._dobby):
-            return await self._starts.from_spec(container_id, dobby_spec, command)
+            return await self._starts.from_spec(container_id, dobby_spec, command, socket)
 
     async def stop_container(self, which: Which, force: bool, caller: Caller) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
@@ -160,7 +161,7 @@ class Bridge:
         arguments.check_state(word)
         return await self._states.wait_for(which, word, microseconds / 1e6 or None)
 
-    def last_exit(self, container_id: str) -> Exit:
+    async def last_exit(self, container_id: str) -> Exit:
         """How the container of that id last ended; also while Dobby is away. Raises NoSuchContainer."""
         return self._history.last_exit(container_id)
 

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from ocibridge import names
+from ocibridge.problems import readable
 
 SHORTEST: Final = 0.001  # seconds
 LONGEST: Final = 365 * 86400.0
@@ -125,7 +126,7 @@ def mapping_of(text: str, origin: str) -> dict[str, Any]:
         mapping: dict[str, Any] = {} if data is None else data
         _check(config_of(mapping))
     except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{origin}: {_readable(error)}") from None
+        raise ConfigError(f"{origin}: {readable(error)}") from None
     return mapping
 
 
@@ -187,10 +188,3 @@ def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:
 
 def _outside(value: int, least: int, most: int) -> str | None:
     return None if least <= value <= most else f"expected a number from {least} to {most}, got {value}"
-
-
-def _readable(error: Exception) -> str:
-    """One line; msgspec's "... - at `$.limits.queued`" becomes "limits.queued: ..."."""
-    text = " ".join(str(error).split())
-    what, at, where = text.partition(" - at `$")
-    return f"{where.strip('`').lstrip('.')}: {what}" if at and where != "`" else what

@@ -15,6 +15,7 @@ from ocibridge.api.announcer import Announcer
 from ocibridge.api.boundary import Boundary
 from ocibridge.api.callers import Callers
 from ocibridge.api.container import Containers
+from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.log_control import LogControl
 from ocibridge.api.oci_container import OciContainer
 from ocibridge.api.verbs import verbs
@@ -83,8 +84,9 @@ class Daemon:
         self._boundary = Boundary(bus, owners, callers, self._mirror, self._settings)
         on_containers = verbs(bridge)
         self._api = OciContainer(bus, bridge, self._mirror, self._boundary, on_containers)
+        self._json_rpc = JsonRpc(bus, self._boundary, self._api.members, config.callsign)
         self._log_control = LogControl(bus, journal, callers)
-        self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers))
+        self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers), self._json_rpc.notify)
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
@@ -116,6 +118,7 @@ class Daemon:
         self._notify.starting(f"looking for {self._settings.now.dobby.service}", seconds)
         await self._bus.watch_disconnect(self._bus_lost)
         self._api.serve()
+        self._json_rpc.serve()
         self._log_control.serve()
         await self._watch.begin()
         self._sweep.begin()

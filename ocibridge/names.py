@@ -11,6 +11,8 @@ ERROR_PREFIX: Final = f"{INTERFACE}.Error"
 CONTAINER_PATH: Final = f"{OBJECT_PATH}/container"
 CONTAINER_INTERFACE: Final = f"{INTERFACE}.Container"
 
+JSON_RPC_INTERFACE: Final = f"{INTERFACE}.JsonRpc"
+
 # Dobby's side. Both can be changed when Dobby is built; its interfaces follow the service name.
 DOBBY_SERVICE: Final = "org.rdk.dobby"
 DOBBY_OBJECT: Final = "/org/rdk/dobby"

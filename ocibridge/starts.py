@@ -40,8 +40,7 @@ class Starts:
         arguments.check_new_id(container_id)
         arguments.check_absolute("bundlePath", path)
         arguments.check_command(command)
-        if socket:
-            arguments.check_absolute("westerosSocket", socket)
+        _check_socket(socket)
         arguments.check_environment(env)
         with self._claim(container_id):
             plan = await bundles.plan_bundle(path)
@@ -49,15 +48,16 @@ class Starts:
             descriptor = await self._dobby.start_from_bundle(container_id, path, command, socket, env)
         return await self._started(container_id, descriptor, f"bundle {shown(path)}", BUNDLE_CAUSES)
 
-    async def from_spec(self, container_id: str, dobby_spec: str, command: str) -> int:
+    async def from_spec(self, container_id: str, dobby_spec: str, command: str, socket: str) -> int:
         """See `Bridge.start_from_spec`."""
         arguments.check_new_id(container_id)
         arguments.check_command(command)
+        _check_socket(socket)
         with self._claim(container_id):
             spec = await bundles.spec_text(dobby_spec)
             # Dobby makes the bundle of a spec itself, with the networking plugin at the least (captures, 31_…).
             self._plan(container_id, Plan(Origin.SPEC, plugins=True))
-            descriptor = await self._dobby.start_from_spec(container_id, spec, command)
+            descriptor = await self._dobby.start_from_spec(container_id, spec, command, socket)
         return await self._started(container_id, descriptor, "the Dobby spec", SPEC_CAUSES)
 
     @contextmanager
@@ -87,3 +87,8 @@ class Starts:
             causes = f"the id is longer than the {LONGEST_HOSTNAME} bytes of a host name, {causes}"
         told = f"Dobby did not start {shown(container_id)} from {source} and gives no reason; likely causes: {causes}"
         raise DobbyRefused(f"{told}. {WHERE_DOBBY_LOGS}; crun's own is /opt/logs/crun.log in Debug builds")
+
+
+def _check_socket(path: str) -> None:
+    if path:
+        arguments.check_absolute("westerosSocket", path)

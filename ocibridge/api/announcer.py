@@ -4,6 +4,7 @@ The object's PropertiesChanged comes before the signal that it belongs to; an ob
 container's first signal until after its last.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ocibridge.api import values
@@ -24,12 +25,13 @@ SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 
 
 class Announcer:
-    """Told of each event of the mirror; sends what concerns callers."""
+    """Told of each event of the mirror; sends what concerns callers. `also` is told of each signal of the manager, in its place."""
 
-    def __init__(self, bus: Bus, mirror: Mirror, containers: Containers) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror, containers: Containers, also: Callable[[Signal, tuple[Any, ...]], None]) -> None:
         self._bus = bus
         self._mirror = mirror
         self._containers = containers
+        self._also = also
         self._available = False  # what has been told last
 
     def happened(self, event: Event) -> None:
@@ -93,3 +95,4 @@ class Announcer:
 
     def _send(self, signal: Signal, *arguments: Any) -> None:
         self._bus.emit(OBJECT_PATH, INTERFACE, signal.name, signal.signature, *arguments)
+        self._also(signal, arguments)

@@ -6,7 +6,7 @@ python-sdbus would answer with Python's exception names, and not at all where a 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ class Boundary:
         self._under_way: dict[asyncio.Task[None], Call] = {}
         self._by_caller: Counter[str] = Counter()  # how many of them, by unique name
         self._stopping = False
+        self._is_over = False
 
     def method(self, member: Member) -> Method:
         """The member as the bus serves it."""
@@ -76,6 +77,7 @@ class Boundary:
             task.cancel()
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
+        self._is_over = True
         late = set(self._under_way)
         for task in late:
             task.cancel()
@@ -83,51 +85,75 @@ class Boundary:
             await asyncio.wait(late)
 
     async def _answer(self, call: Call, message: Message) -> None:
-        if call.member.changes:
+        if call.member.changes or call.member.by_whom:
             call.caller = self._callers.meet(call.sender)  # asked while the call runs
-        reply = await self._reply(call, message)
-        if call.member.changes:  # before the reply: a caller that has it may leave at once
-            with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
-                await self._callers.known(call.sender)
+        await self._perform(call, message.parse_to_tuple)
+        reply = self._reply(call, message)
+        await self._know_caller(call)  # before the reply: a caller that has it may leave at once
         if message.expect_reply:
             self._bus.send(reply, large=call.member.result_signature.startswith("a"))
         call.record()
 
-    async def _reply(self, call: Call, message: Message) -> Message:
+    async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
+        """Perform a call that came inside another one, and log it like one of its own.
+
+        Afterwards it has its result or its refusal. `arguments` reads them; a BridgeError that it raises is the refusal.
+        """
+        await self._perform(call, arguments)
+        await self._know_caller(call)
+        call.record()
+
+    async def _perform(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         try:
-            await self._run(call, message)
-            reply = message.create_reply()
-            if call.member.result_signature:
-                reply.append_data(call.member.result_signature, *call.result)
-            return reply
+            await self._run(call, arguments())
         except BridgeError as error:
             # Without its traceback, whose frames hold this one and with it the arguments: megabytes, until the next gc.
             call.refusal = error.with_traceback(None)
             call.refusal.__context__ = None
         except asyncio.CancelledError:
             call.refusal = Timeout(STOPPING_TEXT)
-        except Exception:
-            log.exception("a call failed in a way that nobody foresaw", MESSAGE_ID=MessageId.BUG, METHOD=call.member.name)
-            call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
-        return message.create_error_reply(call.refusal.dbus_name, values.text(call.refusal.text))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets a reply and the journal the traceback
+            self._fail(call, failure)
 
-    async def _run(self, call: Call, message: Message) -> None:
+    async def _run(self, call: Call, arguments: tuple[Any, ...]) -> None:
         member = call.member
-        call.arrived(message.parse_to_tuple(), self._mirror)
+        call.arrived(arguments, self._mirror)
         self._check_welcome(call)
-        for name, value in zip(member.arguments, call.arguments, strict=True):
-            check_size(name, *(value if isinstance(value, list) else [value]))
-        work = member.run(*call.arguments, *([call.caller] if member.by_whom else []))
+        for name, value in zip(member.arguments, arguments, strict=True):
+            check_size(name, *(value if isinstance(value, list) else [value]), largest=member.largest)
+        work = member.run(*arguments, *([call.caller] if member.by_whom else []))
         call.result = await (self._while_there(call.sender, work) if member.waits else work)
+
+    def _reply(self, call: Call, message: Message) -> Message:
+        try:
+            if call.refusal is None:
+                reply = message.create_reply()
+                if call.member.result_signature:
+                    reply.append_data(call.member.result_signature, *call.results)
+                return reply
+        except Exception as failure:  # noqa: BLE001 - likewise where a result does not fit its signature
+            self._fail(call, failure)
+        refusal = call.refusal or Failed("")
+        return message.create_error_reply(refusal.dbus_name, values.text(refusal.text))
+
+    def _fail(self, call: Call, failure: Exception) -> None:
+        told = f"{call.member.name} failed in a way that nobody foresaw"
+        log.error(told, exc_info=failure, MESSAGE_ID=MessageId.BUG, METHOD=call.member.name)
+        call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
+
+    async def _know_caller(self, call: Call) -> None:
+        if call.member.changes:
+            with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
+                await self._callers.known(call.sender)
 
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:
             under_way = f"{self._settings.now.limits.per_caller} calls of yours are under way already"
             raise LimitsExceeded(f"{call.member.name}: {under_way} (limits.per_caller); await one first")
-        if self._stopping and call.member.waits:
+        if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
 
-    async def _while_there(self, sender: str, work: Awaitable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    async def _while_there(self, sender: str, work: Awaitable[Any]) -> Any:
         """The result, unless the caller leaves the bus: then there is nobody to wait for it."""
         waiting = asyncio.ensure_future(work)
 

@@ -7,23 +7,34 @@ from typing import Any
 
 import structlog
 
+from ocibridge.arguments import LARGEST_STRING
 from ocibridge.errors import BridgeError, shown
 from ocibridge.mirror import Mirror
 from ocibridge.model import Caller, Container
 
 log = structlog.get_logger()
 
-Run = Callable[..., Awaitable[tuple[Any, ...]]]
+Run = Callable[..., Awaitable[Any]]
+
+
+def nothing(_: Any) -> tuple[Any, ...]:
+    """No out argument."""
+    return ()
+
+
+def itself(result: Any) -> tuple[Any, ...]:
+    """The result is the one out argument."""
+    return (result,)
 
 
 @dataclass(frozen=True)
 class Member:
     """A method of ours: what it is called, what it takes and gives, who does it.
 
-    `run` gets the in arguments and returns the out arguments as a tuple. `changes`: it is logged, with who asked.
+    `run` gets the in arguments; `told` makes of its result the out arguments. `changes`: it is logged, with who asked.
     `by_whom`: `run` gets the Caller as well, after the arguments. `waits`: it may take for ever, and ends with its
     caller. `creates`: its containerId is that of a container to come. `container`: the one that it is about, where no
-    containerId names it.
+    containerId names it. `largest`: how many bytes a string argument may have.
     """
 
     name: str
@@ -32,11 +43,13 @@ class Member:
     result_signature: str
     results: tuple[str, ...]
     run: Run
+    told: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = False
     by_whom: bool = False
     waits: bool = False
     creates: bool = False
     container: Container | None = None
+    largest: int = LARGEST_STRING
 
 
 @dataclass
@@ -51,11 +64,16 @@ class Call:
     caller: Caller | None = None
     is_one_too_many: bool = False
     arguments: tuple[Any, ...] = ()
-    result: tuple[Any, ...] = ()
+    result: Any = None
     refusal: BridgeError | None = None
     subject: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """The out arguments."""
+        return self.member.told(self.result)
 
     def arrived(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
         """Its arguments are these; a descriptor is the container that has it now."""
@@ -85,7 +103,7 @@ class Call:
         fields = self.fields | caller.fields | {"METHOD": self.member.name, "DURATION_USEC": round(seconds * 1e6)}
         what = f"{self.member.name} {shown(self.subject)} by {caller}, {seconds * 1e3:.1f} ms"
         if self.refusal is None:
-            fields |= {name.upper(): value for name, value in zip(self.member.results, self.result, strict=True)}
+            fields |= {name.upper(): value for name, value in zip(self.member.results, self.results, strict=True)}
             log.info(what, **fields)
         else:
             log.warning(f"{what}: refused: {self.refusal.text}", ERROR_NAME=self.refusal.dbus_name, **fields)

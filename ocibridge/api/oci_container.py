@@ -9,10 +9,11 @@ from ocibridge import __version__
 from ocibridge.api import values
 from ocibridge.api.announcer import SIGNALS
 from ocibridge.api.boundary import Boundary
-from ocibridge.api.member import Member
+from ocibridge.api.member import Member, itself
 from ocibridge.api.verbs import Verb
 from ocibridge.bridge import Bridge
 from ocibridge.bus import Bus, Served
+from ocibridge.exits import Exit
 from ocibridge.members import Interface, Property
 from ocibridge.mirror import Mirror
 from ocibridge.model import DobbyStatus
@@ -27,13 +28,12 @@ class OciContainer:
         self._bridge = bridge
         self._mirror = mirror
         self._boundary = boundary
-        self._verbs = verbs
+        self.members = (*self._members(), *(verb.manager_member() for verb in verbs))
         self._served: Served | None = None
 
     def serve(self) -> None:
         """Put the object on the bus."""
-        members = (*self._members(), *(verb.manager_member() for verb in self._verbs))
-        methods = tuple(map(self._boundary.method, members))
+        methods = tuple(map(self._boundary.method, self.members))
         self._bus.manage(OBJECT_PATH)
         self._served = self._bus.serve(OBJECT_PATH, Interface(INTERFACE, methods, self._properties(), SIGNALS))
 
@@ -43,10 +43,12 @@ class OciContainer:
         spec = ("containerId", "dobbySpec", "command")
         started = ("descriptor",)
         return (
-            Member("listContainers", "", (), "a(is)", ("containers",), self._list),
-            Member("startContainer", "ssssas", bundle, "i", started, self._start, changes=True, creates=True),
-            Member("startContainerFromDobbySpec", "sss", spec, "i", started, self._start_from_spec, changes=True, creates=True),
-            Member("getLastExit", "s", ("containerId",), "a{sv}", ("exit",), self._last_exit),
+            Member("listContainers", "", (), "a(is)", ("containers",), self._bridge.list_containers, itself),
+            Member("startContainer", "ssssas", bundle, "i", started, self._bridge.start_from_bundle, itself, changes=True, creates=True),
+            Member(
+                "startContainerFromDobbySpec", "sss", spec, "i", started, self._bridge.start_from_spec, itself, changes=True, creates=True
+            ),
+            Member("getLastExit", "s", ("containerId",), "a{sv}", ("exit",), self._bridge.last_exit, _exit),
         )
 
     def _properties(self) -> tuple[Property, ...]:
@@ -57,14 +59,6 @@ class OciContainer:
             Property("ContainerCount", "u", lambda: self._mirror.count),
         )
 
-    async def _list(self) -> tuple[Any, ...]:
-        return (await self._bridge.list_containers(),)
 
-    async def _start(self, container_id: str, bundle_path: str, command: str, socket: str, env: list[str]) -> tuple[Any, ...]:
-        return (await self._bridge.start_from_bundle(container_id, bundle_path, command, socket, env),)
-
-    async def _start_from_spec(self, container_id: str, dobby_spec: str, command: str) -> tuple[Any, ...]:
-        return (await self._bridge.start_from_spec(container_id, dobby_spec, command),)
-
-    async def _last_exit(self, container_id: str) -> tuple[Any, ...]:
-        return (values.exit_record(self._bridge.last_exit(container_id)),)
+def _exit(record: Exit) -> tuple[Any, ...]:
+    return (values.exit_record(record),)

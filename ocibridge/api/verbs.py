@@ -3,14 +3,15 @@
 Names, order and types of the arguments are the document's (design 3, 5). A verb without a name on one of the two is not there.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ocibridge.api import values
-from ocibridge.api.member import Member, Run
+from ocibridge.api.member import Member, Run, itself, nothing
 from ocibridge.bridge import Bridge
+from ocibridge.info import Info
 from ocibridge.model import Container
 
 
@@ -18,31 +19,28 @@ from ocibridge.model import Container
 class Verb:
     """`on_manager` and `on_container` are its names there; the rest is as with `Member`.
 
-    `run` is an operation of the bridge, whose first argument says which container; `told` makes its result the out arguments.
+    `run` is an operation of the bridge, whose first argument says which container.
     """
 
     on_manager: str
     on_container: str
     signature: str
     arguments: tuple[str, ...]
-    run: Callable[..., Awaitable[Any]]
+    run: Run
     result_signature: str = ""
     results: tuple[str, ...] = ()
-    told: Callable[[Any], tuple[Any, ...]] = lambda _: ()
+    told: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = True
     by_whom: bool = False
     waits: bool = False
 
-    async def _do(self, *arguments: Any) -> tuple[Any, ...]:
-        return self.told(await self.run(*arguments))
-
     def manager_member(self) -> Member:
         """As the manager has it."""
-        return self._member(self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self._do)
+        return self._member(self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self.run)
 
     def container_member(self, container: Container) -> Member:
         """As the object of that container has it."""
-        return self._member(self.on_container, self.signature, self.arguments, partial(self._do, container), container)
+        return self._member(self.on_container, self.signature, self.arguments, partial(self.run, container), container)
 
     def _member(self, name: str, signature: str, arguments: tuple[str, ...], run: Run, container: Container | None = None) -> Member:
         return Member(
@@ -52,6 +50,7 @@ class Verb:
             self.result_signature,
             self.results,
             run,
+            self.told,
             changes=self.changes,
             by_whom=self.by_whom,
             waits=self.waits,
@@ -62,7 +61,15 @@ class Verb:
 def verbs(bridge: Bridge) -> tuple[Verb, ...]:
     """All of them, in the order in which they are shown."""
     info = Verb(
-        "getContainerInfo", "getInfo", "", (), bridge.container_info, "a{sv}", ("info",), lambda i: (values.dictionary(i),), changes=False
+        "getContainerInfo",
+        "getInfo",
+        "",
+        (),
+        bridge.container_info,
+        "a{sv}",
+        ("info",),
+        _info,
+        changes=False,
     )
     command = ("options", "command")
     return (
@@ -88,11 +95,15 @@ def verbs(bridge: Bridge) -> tuple[Verb, ...]:
             bridge.wait_for_state,
             "s",
             ("state",),
-            lambda word: (word,),
+            itself,
             changes=False,
             waits=True,
         ),
     )
+
+
+def _info(info: Info) -> tuple[Any, ...]:
+    return (values.dictionary(info.value),)
 
 
 def _state(found: tuple[str, Any]) -> tuple[Any, ...]:

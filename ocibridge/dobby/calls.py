@@ -83,9 +83,9 @@ class Calls:
         # Dobby's own client library always sends a user and a group; 0 leaves the bundle's own (facts 2).
         return self._start(protocol.START_FROM_BUNDLE, container_id, (container_id, path, [], command, socket, env, 0, 0))
 
-    def start_from_spec(self, container_id: str, spec: str, command: str) -> "asyncio.Future[int]":
+    def start_from_spec(self, container_id: str, spec: str, command: str, socket: str) -> "asyncio.Future[int]":
         """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
-        return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, "", []))
+        return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, socket, []))
 
     def stop(self, container: Container, force: bool, seconds: float) -> "asyncio.Future[bool]":
         """True: accepted, not yet dead. Ends within `seconds`."""

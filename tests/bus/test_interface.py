@@ -12,7 +12,7 @@ from ocibridge.bus import Bus, NameTaken
 from ocibridge.config import Config
 from ocibridge.daemon import Daemon
 from ocibridge.journal import Journal
-from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
+from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, JSON_RPC_INTERFACE, OBJECT_PATH
 from tests.bus.conftest import StartDobby
 from tests.standin.bundles import make_bundle
 from tests.standin.client import BOUND, Client
@@ -58,14 +58,14 @@ async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
 
 
 async def test_the_files_are_what_the_bus_shows(system: Client, app: str) -> None:
-    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
         shown = await live(system, path, interface)
         (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
         assert canonical(shown) == canonical(filed)
 
 
 async def test_every_argument_has_a_name(system: Client, app: str) -> None:
-    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
         shown = await live(system, path, interface)
         assert [e for e in shown.iter("arg") if not e.get("name")] == []
         assert "Privileged" not in ET.tostring(shown, encoding="unicode")
@@ -75,7 +75,7 @@ async def test_every_argument_has_a_name(system: Client, app: str) -> None:
 async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
     """sd-bus refuses callers of another uid every member that is not flagged, on a system bus alone."""
     said: dict[tuple[str, str], str] = {}
-    for path, interface in ((OBJECT_PATH, INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
         members = ET.parse(POLICY / f"{interface}.xml").getroot().iter("method")
         for member in sorted(members, key=lambda m: m.get("name") in {"stop", "stopContainer"}):
             signature = "".join(arg.get("type", "") for arg in member.iter("arg") if arg.get("direction") == "in")
@@ -87,7 +87,7 @@ async def test_another_user_gets_through_to_every_member(address: str, app: str)
             out, err = await asyncio.wait_for(process.communicate(), BOUND)
             said[interface, member.get("name", "")] = (out + err).decode()
     refused = {call: text for call, text in said.items() if "denied" in text.lower() or "Unknown" in text}
-    assert (refused, len(said)) == ({}, 30)
+    assert (refused, len(said)) == ({}, 31)
 
 
 async def test_properties_cannot_be_written(oci: Client) -> None:

@@ -42,7 +42,7 @@ class Machine(World):
         self.bus = FakeBus(self.observer)
         self.mirror = Mirror(self.happened, lambda: next(clock))
         containers = Containers(cast("Bus", self.bus), cast("Boundary", self.bus), ())
-        self.announcer = Announcer(cast("Bus", self.bus), self.mirror, containers)
+        self.announcer = Announcer(cast("Bus", self.bus), self.mirror, containers, lambda *_: None)
         self.model = PlainModel()
 
     # What the daemon does with events.

@@ -59,6 +59,7 @@ PRIVILEGED = {
             "unmount",
         )
     ),
+    "org.rdk.OCIContainer1.JsonRpc.invoke",
     "Set DobbyStatus",
     "Set LogLevel",
     "Set LogTarget",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocibridge import info
 from ocibridge.api import values
 from ocibridge.errors import DobbyRefused
+from ocibridge.info import Info
 from ocibridge.model import Container
 
 CONTAINER = Container("app", 91)
@@ -85,7 +85,7 @@ def test_any_json_object_can_be_sent(value: dict[str, Any]) -> None:
     ],
 )
 def test_the_state_is_in_the_documents_words(word: str, state: str) -> None:
-    assert info.parsed(json.dumps({"state": word}), CONTAINER)["state"] == state
+    assert Info(json.dumps({"state": word}), CONTAINER).value["state"] == state
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,18 @@ def test_the_state_is_in_the_documents_words(word: str, state: str) -> None:
 )
 def test_what_is_no_information(text: str) -> None:
     with pytest.raises(DobbyRefused, match="app"):
-        info.parsed(text, CONTAINER)
+        Info(text, CONTAINER)
 
 
 @pytest.mark.parametrize("depth", [17, 100, 500, 900])
 def test_nesting_is_bounded(depth: int) -> None:
     for opening, closing in ('{"a":', "}"), ('{"a":[', "]}"):
         with pytest.raises(DobbyRefused):
-            info.parsed(opening * depth + "1" + closing * depth, CONTAINER)
+            Info(opening * depth + "1" + closing * depth, CONTAINER)
 
 
 def test_what_is_odd_but_json() -> None:
-    odd = info.parsed('{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER)
+    odd = Info('{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER).value
     assert values.dictionary(odd) == {
         "a": ("d", float("inf")),
         "b": ("d", float("inf")),
@@ -112,4 +112,4 @@ def test_what_is_odd_but_json() -> None:
         "d": ("t", 0),
         "e": ("t", 2),
     }
-    assert info.parsed('{"a":' * 15 + "{}" + "}" * 15, CONTAINER)
+    assert Info('{"a":' * 15 + "{}" + "}" * 15, CONTAINER).value

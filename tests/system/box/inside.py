@@ -131,6 +131,7 @@ def try_all() -> None:
     found = {
         "sender": bus.get_unique_name(),
         **members_of(manager, MANAGER),
+        **members_of(f"{manager}.JsonRpc", MANAGER),
         **members_of(container, f"{MANAGER}/container/no_2dsuch"),
         **standard_members(),
         "Dobby": outcome("/org/rdk/dobby", "org.rdk.dobby.admin1", "Ping", to="org.rdk.dobby"),

@@ -1,0 +1,159 @@
+"""org.rdk.OCIContainer1.JsonRpc: the document's own requests, answered as it shows them (design 9).
+
+A face of org.rdk.OCIContainer1: each request is a call of the member of that name, and logged as one. What a request,
+a notification, a batch and an error are is JSON-RPC 2.0's (https://www.jsonrpc.org/specification).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ocibridge.api.boundary import Boundary
+from ocibridge.api.document import METHODS, Params
+from ocibridge.api.member import Call, Member, itself
+from ocibridge.bus import Bus, Served
+from ocibridge.errors import BridgeError, InvalidArgs
+from ocibridge.members import Interface, Signal
+from ocibridge.model import Caller
+from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
+from ocibridge.problems import readable
+
+# Room for a dobbySpec of 1 MiB whose every character is escaped.
+LARGEST_REQUEST: Final = 8 << 20
+MOST_IN_A_BATCH: Final = 64
+NOTIFICATION: Final = Signal("notification", "s", ("json",))
+# Those that Thunder sends, and of them those that have the descriptor as text.
+NOTIFIED: Final = {"onContainerStarted", "onContainerStopped", "onContainerFailed", "onContainerStateChanged"}
+WITH_TEXT: Final = {"onContainerStarted", "onContainerStopped"}
+
+PARSE_ERROR: Final = {"code": -32700, "message": "Parse error"}
+INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
+METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
+INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
+GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # all that Thunder ever says
+NULL: Final = Raw(b"null")
+ID_KINDS: Final = set('"-0123456789n')  # how a string, a number and null begin
+
+
+class _Request(msgspec.Struct):
+    """A request as it came; what it has more is ignored, what it has not is no text at all."""
+
+    jsonrpc: Raw = Raw()
+    method: Raw = Raw()
+    params: Raw = Raw()
+    id: Raw = Raw()
+
+
+class JsonRpc:
+    """`members`: those of the manager, by name. `callsign`: may stand before a method's name, as may the document's."""
+
+    def __init__(self, bus: Bus, boundary: Boundary, members: Iterable[Member], callsign: str) -> None:
+        self._bus = bus
+        self._boundary = boundary
+        self._callsign = callsign
+        by_name = {member.name: member for member in members}
+        self._methods = {name: (replace(by_name[name], arguments=params.names()), params, told) for name, (params, told) in METHODS.items()}
+        self._served: Served | None = None
+
+    def serve(self) -> None:
+        """Put the interface on the manager's object."""
+        invoke = Member("invoke", "s", ("request",), "s", ("response",), self._invoke, itself, by_whom=True, largest=LARGEST_REQUEST)
+        self._served = self._bus.serve(OBJECT_PATH, Interface(JSON_RPC_INTERFACE, (self._boundary.method(invoke),), (), (NOTIFICATION,)))
+
+    def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
+        """Send a signal of org.rdk.OCIContainer1 as Thunder would, if it does."""
+        if signal.name not in NOTIFIED:
+            return
+        params = dict(zip(signal.arguments, arguments, strict=True))
+        if signal.name in WITH_TEXT:
+            params["descriptor"] = str(params["descriptor"])
+        text = _encoded({"jsonrpc": "2.0", "method": f"{self._callsign}.1.{signal.name}", "params": params})
+        self._bus.emit(OBJECT_PATH, JSON_RPC_INTERFACE, NOTIFICATION.name, NOTIFICATION.signature, text)
+
+    async def _invoke(self, text: str, caller: Caller) -> str:
+        """The answer to a request or a batch; "" where none is due."""
+        try:
+            request = msgspec.json.decode(text, type=Raw)
+            batch = msgspec.json.decode(request, type=list[Raw]) if _kind(request) == "[" else None
+        except (msgspec.DecodeError, RecursionError):
+            return _encoded(_failure(NULL, PARSE_ERROR))
+        if batch is None:
+            answer = await self._answer(request, caller)
+            return _encoded(answer) if answer else ""
+        if not 0 < len(batch) <= MOST_IN_A_BATCH:
+            return _encoded(_failure(NULL, INVALID_REQUEST))
+        answers = [answer for each in batch if (answer := await self._answer(each, caller))]
+        return _encoded(answers) if answers else ""
+
+    async def _answer(self, raw: Raw, caller: Caller) -> dict[str, Any] | None:
+        """None to a notification."""
+        request = msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request()
+        if not _is_valid(request):
+            return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
+        body = await self._body(request, caller)
+        return {"jsonrpc": "2.0", "id": request.id} | body if _kind(request.id) else None
+
+    async def _body(self, request: _Request, caller: Caller) -> dict[str, Any]:
+        """The member `result` or `error`."""
+        method = self._methods.get(self._word(msgspec.json.decode(request.method, type=str)))
+        if method is None:
+            return {"error": METHOD_NOT_FOUND}
+        member, params, told = method
+        call = Call(member, caller.sender, caller)
+        await self._boundary.perform_inner(call, partial(_arguments, params, request.params))
+        if call.refusal is not None:
+            return {"error": _refusal(call.refusal)}
+        return {"result": told(call.result) | {"success": True}}
+
+    def _word(self, name: str) -> str:
+        """The method's own name; "" where what stands before it is not ours."""
+        before, dot, word = name.rpartition(".")
+        ours = not dot or before.endswith("OCIContainer.1") or before == f"{self._callsign}.1"
+        return word if ours else ""
+
+
+def _kind(raw: Raw) -> str:
+    """The first character, which tells the type of a JSON value; "" of one that is not there."""
+    return bytes(raw).lstrip()[:1].decode()
+
+
+def _is_valid(request: _Request) -> bool:
+    """Whether it is a request at all: the specification's section 4."""
+    return (
+        bytes(request.jsonrpc) == b'"2.0"'
+        and _kind(request.method) == '"'
+        and _kind(request.params) in {"", "{", "[", "n"}
+        and _kind(request.id) in {"", *ID_KINDS}
+    )
+
+
+def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
+    """Raises InvalidArgs, naming the parameter."""
+    if _kind(given) == "[":
+        raise InvalidArgs("params: expected an object, since the parameters have names")
+    try:
+        arguments = msgspec.json.decode(given if _kind(given) == "{" else b"{}", type=kind).arguments()
+    except msgspec.ValidationError as error:
+        raise InvalidArgs(f"params: {readable(error)}") from None
+    for name, value in zip(kind.names(), arguments, strict=True):
+        if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
+            raise InvalidArgs(f"params: {name}: has a NUL character, which neither D-Bus nor Dobby can carry")
+    return arguments
+
+
+def _refusal(refusal: BridgeError) -> dict[str, Any]:
+    """An error of ours: Thunder's code and message, with what it never told."""
+    kind = INVALID_PARAMS if isinstance(refusal, InvalidArgs) else GENERAL
+    return kind | {"data": {"error": refusal.dbus_name, "reason": refusal.text}}
+
+
+def _failure(request_id: Raw, error: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request_id, "error": error}
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,214 @@
+"""The document's own requests through the whole of it, taken from its text (design 9)."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
+from tests.document import plugin
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+DOCUMENTED = plugin.methods()
+CONTAINER = "com.bskyb.epgui"  # the document's
+# Where the document's bundles and specs lie, of all places.
+CONTAINERS = Path("/containers")
+
+
+async def invoke(client: Client, request: str) -> str:
+    (said,) = await client.call("org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", request)
+    return str(said)
+
+
+async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
+    request = {"jsonrpc": "2.0", "id": 1, "method": f"org.rdk.OCIContainer.1.{method}", "params": params}
+    said: dict[str, Any] = json.loads(await invoke(client, json.dumps(request)))
+    return said
+
+
+@pytest.fixture
+def containers() -> Iterator[None]:
+    if os.getuid() != 0 or CONTAINERS.exists():
+        pytest.skip(f"only root can make {CONTAINERS}, which the document's examples name, and only where there is none")
+    CONTAINERS.mkdir()
+    try:
+        make_bundle(CONTAINERS, "myBundle")
+        (CONTAINERS / "dobbySpec").write_text('{"version": "1.1", "args": ["x"], "memLimit": 1}')
+        yield
+    finally:
+        shutil.rmtree(CONTAINERS)
+
+
+@pytest.fixture
+async def box(oci: Client, containers: None, tmp_path: Path) -> Client:
+    """As the example of each method needs it is prepared by `prepare`."""
+    del containers
+    make_bundle(tmp_path, "sleep")
+    return oci
+
+
+async def prepare(client: Client, method: str, bundle: Path) -> None:
+    if not method.startswith("start"):
+        await client.start(CONTAINER, bundle)
+    if method == "resumeContainer":
+        await client.oci("pauseContainer", "s", CONTAINER)
+
+
+def shape(value: Any) -> Any:
+    """What of a value is its form: members in their order, types; of an array the first element's."""
+    if isinstance(value, dict):
+        return [(name, shape(member)) for name, member in value.items()]
+    return [shape(value[0])] if isinstance(value, list) and value else type(value).__name__
+
+
+@pytest.mark.parametrize("method", DOCUMENTED, ids=str)
+async def test_the_example_of_the_document(box: Client, method: plugin.Method, tmp_path: Path) -> None:
+    """The request byte for byte; the response's members, their order and types, and its id; nothing is written more than needed."""
+    await prepare(box, method.name, tmp_path / "sleep")
+    said = await invoke(box, method.request)
+    got, shown = json.loads(said), json.loads(method.response)
+    assert said == json.dumps(got, separators=(",", ":"), ensure_ascii=False)
+    if method.name == "getContainerInfo":  # Dobby tells more than the document, and in its own order
+        mine, theirs = got["result"].pop("info"), shown["result"].pop("info")
+        assert {name: shape(mine[name]) for name in theirs} == {name: shape(value) for name, value in theirs.items()}
+        assert list(json.loads(said)["result"]) == ["info", "success"]
+    assert shape(got) == shape(shown)
+    assert got["id"] == shown["id"]
+    assert got["result"]["success"] is True
+    if method.name == "getContainerState":
+        assert got["result"] == shown["result"]
+
+
+PARAMETERS = [(m, p) for m in DOCUMENTED for p in m.parameters if not p.name.endswith("[#]")]
+
+
+def request_of(method: plugin.Method) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads(method.request)
+    return request
+
+
+@pytest.mark.parametrize(("method", "parameter"), PARAMETERS, ids=str)
+async def test_a_parameter_left_out(box: Client, method: plugin.Method, parameter: plugin.Parameter, tmp_path: Path) -> None:
+    """A missing required one is refused, and named; an optional one may be missing, or null."""
+    await prepare(box, method.name, tmp_path / "sleep")
+    request = request_of(method)
+    del request["params"][parameter.name]
+    got = json.loads(await invoke(box, json.dumps(request)))
+    if not parameter.optional:
+        assert (got["error"]["code"], f"`{parameter.name}`" in got["error"]["data"]["reason"]) == (-32602, True)
+        return
+    assert got["result"]["success"] is True
+    if not method.name.startswith("start") and method.name != "execCommand":
+        return  # the container has gone
+    if method.name.startswith("start"):
+        await box.oci("stopContainer", "sb", CONTAINER, True)
+    request["params"][parameter.name] = None
+    assert json.loads(await invoke(box, json.dumps(request)))["result"]["success"] is True
+
+
+WRONG = {"string": 7, "boolean": "true", "array": "FOO=BAR"}
+
+
+@pytest.mark.parametrize(("method", "parameter"), PARAMETERS, ids=str)
+async def test_a_parameter_of_the_wrong_type(oci: Client, method: plugin.Method, parameter: plugin.Parameter) -> None:
+    request = request_of(method)
+    request["params"][parameter.name] = WRONG[parameter.type]
+    got = json.loads(await invoke(oci, json.dumps(request)))
+    assert (got["error"]["code"], f"params: {parameter.name}: Expected" in got["error"]["data"]["reason"]) == (-32602, True)
+    assert (await oci.report())["calls"].get("StartFromBundle", 0) == 0
+
+
+async def test_info_passes_through_exactly(oci: Client, tmp_path: Path) -> None:
+    """Nulls, order, 64-bit integers, the spelling of numbers, odd strings: but for the state's word, and the blanks."""
+    told = (
+        '{ "z" : null,\n "memory" : {"user" : {"limit" : 9223372036854771712, "max":18446744073709551615, "odd" : 1.50, "e":1E3}},'
+        ' "state" : "running", "cmd" : "a  \\"b\\" {state:\\u00e9 \\ud800}", "a" : [ 1 , [ ] , { "state" : "running" } ],'
+        ' "big":123456789012345678901 }'
+    )
+    await oci.start("app", make_bundle(tmp_path, "odd", info=told))
+    said = await invoke(oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}')
+    info = (
+        '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,"odd":1.50,"e":1E3}},'
+        '"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}","a":[1,[],{"state":"running"}],"big":123456789012345678901}'
+    )
+    assert said == '{"jsonrpc":"2.0","id":1,"result":{"info":' + info + ',"success":true}}'
+
+
+async def test_the_methods_beyond_the_document(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    success = {"jsonrpc": "2.0", "id": 1, "result": {"success": True}}
+    assert await answer(oci, "executeCommand", containerId="app", command="true") == success
+    assert await answer(oci, "annotate", containerId="app", key="k", value="v") == success
+    info = json.loads(json.dumps(await answer(oci, "getContainerInfo", containerId="app")))["result"]["info"]
+    assert info["annotations"] == {"k": "v"}
+    assert await answer(oci, "removeAnnotation", containerId="app", key="k") == success
+    assert await answer(oci, "mount", containerId="app", source="/opt", target="/mnt", type="", options="bind,ro") == success
+    assert await answer(oci, "unmount", containerId="app", target="/mnt") == success
+    for method in ("hibernateContainer", "wakeupContainer"):
+        assert (await answer(oci, method, containerId="app"))["error"]["data"]["error"].startswith("org.rdk.OCIContainer1.Error.")
+    spec = {"version": "1.1", "args": ["x"], "memLimit": 1}
+    assert (await answer(oci, "startContainerFromDobbySpec", containerId="spec", dobbySpec=spec))["result"]["success"] is True
+
+
+async def test_dobby_down_is_no_empty_list(client: Client, start_bridge: Any) -> None:
+    await start_bridge()
+    error = (await answer(client, "listContainers"))["error"]
+    assert (error["code"], error["message"]) == (1, "ERROR_GENERAL")
+    assert error["data"]["error"] == "org.rdk.OCIContainer1.Error.DobbyUnavailable"
+    assert "Dobby is not on the bus" in error["data"]["reason"]
+
+
+async def test_a_batch_is_done_in_order(oci: Client, tmp_path: Path) -> None:
+    """Each request after the other, notifications too; and each is logged as a call of its own."""
+    bundle = str(make_bundle(tmp_path, "sleep"))
+    batch = [
+        {"jsonrpc": "2.0", "id": 1, "method": "startContainer", "params": {"containerId": "app", "bundlePath": bundle}},
+        {"jsonrpc": "2.0", "method": "pauseContainer", "params": {"containerId": "app"}},
+        {"jsonrpc": "2.0", "id": 2, "method": "getContainerState", "params": {"containerId": "app"}},
+        {"jsonrpc": "2.0", "id": 3, "method": "stopContainer", "params": {"containerId": "app", "force": True}},
+        {"jsonrpc": "2.0", "id": 4, "method": "listContainers"},
+    ]
+    answers = json.loads(await invoke(oci, json.dumps(batch)))
+    assert [each["id"] for each in answers] == [1, 2, 3, 4]
+    assert (answers[1]["result"]["state"], answers[3]["result"]["containers"]) == ("Paused", [])
+    assert await invoke(oci, json.dumps([batch[1]])) == ""
+
+
+async def test_each_request_is_logged_as_a_call(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    await answer(oci, "stopContainer", containerId="nosuch")
+    await answer(oci, "stopContainer", container="nosuch")
+    lines = [line for line in capfd.readouterr().err.splitlines() if "stopContainer" in line]
+    assert len(lines) == 2
+    assert all(f"by uid {os.getuid()} (python" in line and ": refused: " in line for line in lines)
+    assert "invoke" not in "".join(lines)
+
+
+async def test_a_request_that_is_too_large(oci: Client) -> None:
+    with pytest.raises(Exception, match="InvalidArgs: request: larger than 8 MiB"):
+        await invoke(oci, "x" * ((8 << 20) + 1))
+    large = await answer(oci, "stopContainer", containerId="x" * ((1 << 20) + 1))
+    assert large["error"]["data"]["reason"] == "containerId: larger than 1 MiB"
+
+
+async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
+    """As Thunder sends them, each right after the signal that it repeats."""
+    await oci.start("app", make_bundle(tmp_path, "crashing", exit="139 200"))
+    await oci.until_signal("onContainerStopped")
+    await oci.until_heard(5, "notification")
+    prefix = '{"jsonrpc":"2.0","method":"org.rdk.OCIContainer.1.'
+    assert [body[0] for member, *body in oci.heard("notification")] == [
+        prefix + 'onContainerStateChanged","params":{"containerId":"app","state":"Running"}}',
+        prefix + 'onContainerStarted","params":{"descriptor":"734","name":"app"}}',
+        prefix + 'onContainerFailed","params":{"descriptor":734,"name":"app","errorCode":3}}',
+        prefix + 'onContainerStateChanged","params":{"containerId":"app","state":"Stopped"}}',
+        prefix + 'onContainerStopped","params":{"descriptor":"734","name":"app"}}',
+    ]
+    members = [m for m, *_ in oci.heard("notification", "onContainerStarted", "onContainerFailed", "onContainerStopped")]
+    said = "notification"
+    assert members == [said, "onContainerStarted", said, "onContainerFailed", said, said, "onContainerStopped", said]
