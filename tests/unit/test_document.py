@@ -1,5 +1,8 @@
 """What JSON-RPC takes against what the document says: names, types, what is optional; and against the D-Bus face."""
 
+import json
+import re
+import shlex
 import types
 import typing
 from pathlib import Path
@@ -16,6 +19,7 @@ TYPES = {"string": str, "boolean": bool, "array": list[str]}
 OF_THE_PLUGIN = {
     "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation", "mount", "unmount",
 }  # fmt: skip
+README = Path(__file__).parents[2] / "README.md"
 XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"
 
 
@@ -66,3 +70,31 @@ def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
     arguments = [a.get("name") for a in method.iter("arg") if a.get("direction") == "in"]
     extra = {"startContainerFromDobbySpec": ["westerosSocket"]}.get(name, [])
     assert [*METHODS[name][0].names()] == [{"flags": "options"}.get(str(a), a) for a in arguments] + extra
+
+
+ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("request_", "line"), ROWS)
+def test_a_row_of_the_readme(request_: str, line: str) -> None:
+    """The busctl line says to D-Bus what the Thunder request says."""
+    asked = json.loads(request_)
+    given = METHODS[asked["method"]][0]
+    words: list[str] = []
+    for value in msgspec.convert(asked.get("params", {}), given).arguments():
+        match value:
+            case bool():
+                words.append(str(value).lower())
+            case list():
+                words += [str(len(value)), *value]
+            case _:
+                words.append(value)
+    if asked["method"] == "startContainerFromDobbySpec":
+        assert words.pop() == ""  # the plugin's westerosSocket is no argument on D-Bus
+    (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == asked["method"]]
+    signature = "".join(a.get("type", "") for a in method.iter("arg") if a.get("direction") == "in")
+    assert shlex.split(line) == [asked["method"], *([signature] if signature else []), *words]
+
+
+def test_every_documented_method_has_a_row() -> None:
+    assert {json.loads(request)["method"] for request, _ in ROWS} == {method.name for method in plugin.methods()}
