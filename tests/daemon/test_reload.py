@@ -1,5 +1,6 @@
 """SIGHUP, and what systemd is told (sd_notify(3)): a socket of ours plays systemd."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -122,6 +123,27 @@ def test_waits_end_at_once_when_it_stops(address: str, bridge: Process, told: To
         late = subprocess.run(call(address, unique, *wait), capture_output=True, text=True, timeout=BOUND, check=False)
         assert late.stderr == "Call failed: ocibridge is stopping\n"
         assert start.communicate(timeout=BOUND)[0] == "i 734\n"
+        assert bridge.child.wait(BOUND) == 0
+
+
+def test_a_batch_is_cut_short_when_it_stops(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
+    """What is under way has 5 s; what comes after it in the batch is not begun. Each gets its answer."""
+    with standin_dobby(address):
+        wait_for_name(address, "org.rdk.dobby")
+        told("ready,")
+        bundle = make_bundle(tmp_path, "slow-start", start="60000")
+        batch = [
+            {"jsonrpc": "2.0", "id": n, "method": "startContainer", "params": {"containerId": f"slow{n}", "bundlePath": str(bundle)}}
+            for n in range(2)
+        ]
+        invoke = ["busctl", f"--address={address}", "--json=short", "call", NAME, "/org/rdk/OCIContainer"]
+        request = [*invoke, "org.rdk.OCIContainer1.JsonRpc", "invoke", "s", json.dumps(batch)]
+        invoked = subprocess.Popen(request, stdout=subprocess.PIPE, text=True)
+        while "Starting" not in busctl(address, "getContainerState", "s", "slow0").stdout:
+            assert invoked.poll() is None
+        bridge.child.terminate()
+        answers = json.loads(json.loads(invoked.communicate(timeout=BOUND)[0])["data"][0])
+        assert [each["error"]["data"]["reason"] for each in answers] == ["ocibridge is stopping"] * 2
         assert bridge.child.wait(BOUND) == 0
 
 
