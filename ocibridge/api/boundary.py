@@ -29,6 +29,8 @@ log = structlog.get_logger()
 STOPPING_TEXT: Final = "ocibridge is stopping"
 # A wait that is over this soon is not worth a question whether its caller is still there.
 SOON: Final = 0.2
+# Out arguments that may be more than a socket takes at once.
+LARGE: Final = {"a(is)", "a{sv}", "s"}
 
 
 class Boundary:
@@ -91,7 +93,7 @@ class Boundary:
         reply = self._reply(call, message)
         await self._know_caller(call)  # before the reply: a caller that has it may leave at once
         if message.expect_reply:
-            self._bus.send(reply, large=call.member.result_signature.startswith("a"))
+            self._bus.send(reply, large=call.member.result_signature in LARGE)
         call.record()
 
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:

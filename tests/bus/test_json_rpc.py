@@ -212,3 +212,12 @@ async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
     members = [m for m, *_ in oci.heard("notification", "onContainerStarted", "onContainerFailed", "onContainerStopped")]
     said = "notification"
     assert members == [said, "onContainerStarted", said, "onContainerFailed", said, said, "onContainerStopped", said]
+
+
+async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
+    """More than the socket takes at once, with nothing else going on that would move it."""
+    bundle = make_bundle(tmp_path, "large", info=json.dumps({"text": "x" * 200_000}))
+    await oci.start("app", bundle)
+    request = {"jsonrpc": "2.0", "id": 1, "method": "getContainerInfo", "params": {"containerId": "app"}}
+    answers = json.loads(await invoke(oci, json.dumps([request] * 64)))
+    assert [len(each["result"]["info"]["text"]) for each in answers] == [200_000] * 64
