@@ -6,24 +6,33 @@ BIN := .venv/bin
 # systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
 # Boots throwaway systems for test-system; not a part of this repository.
 SYSBOX ?= ../shared/tools/sysbox
-PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi dbus libglib2.0-bin systemd
+# rst2man (docutils) and man are for the manual pages.
+PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
+DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
 
-.PHONY: run test test-system install setup lint types unit machine bus daemon soak lock clean
+.PHONY: run test test-system install deb deb-tools setup lint types unit machine bus daemon soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
 
 test: lint types unit machine bus daemon
 
-# A real systemd, system bus and journal, in boxes: as root.
-test-system: setup
+# A real systemd, system bus and journal, in boxes, and the package: as root.
+test-system: setup deb-tools
 	@if test -x "$(SYSBOX)"; then \
 	    SYSBOX="$(abspath $(SYSBOX))" $(BIN)/python -m pytest tests/system; \
 	else \
 	    echo "tests/system: NOT RUN: there is no sysbox at $(SYSBOX) (set SYSBOX): units, policy and journal are untested"; \
 	fi
 
-# On this system, or below DESTDIR; as root.
+# build/ocibridge_VERSION_ARCHITECTURE.deb
+deb: setup deb-tools
+	tools/make-deb
+
+deb-tools:
+	@tools/install-packages $(DEB_PACKAGES)
+
+# Without a package, on this system or below DESTDIR; as root.
 install: setup
 	DESTDIR="$(DESTDIR)" tools/install
 

@@ -1,0 +1,115 @@
+"""The Debian package in a bare box: installed, used, upgraded, removed and purged, with both kinds of bus."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import ROOT, SYSBOX, Box
+
+DOBBY = "org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock"
+NEWER = "0.1.0+test"
+
+
+def package(*version: str) -> Path:
+    """Build it as `make deb` does."""
+    built = subprocess.run([ROOT / "tools" / "make-deb", *version], check=True, capture_output=True, text=True).stdout
+    return ROOT / built.strip()
+
+
+@pytest.fixture(scope="module")
+def packages() -> tuple[Path, Path]:
+    """This version, and one that only says to be newer."""
+    return package(), package(NEWER)
+
+
+@pytest.fixture(params=["daemon", "broker"])
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
+    """A box without any Python."""
+    if not SYSBOX.exists():
+        pytest.skip(f"no sysbox at {SYSBOX} (set SYSBOX): the package is not tried")
+    box = Box(tmp_path / "box", request.param)
+    box.path.mkdir()
+    box.sysbox("create")
+    try:
+        box.boot()
+        assert box.tried("command -v python3").returncode != 0
+        box.run("apt-get update -qq")
+        yield box
+    finally:
+        box.sysbox("destroy")
+
+
+def apt(box: Box, command: str) -> None:
+    box.run(f"DEBIAN_FRONTEND=noninteractive apt-get {command} -y -qq --no-install-recommends 2>&1")
+
+
+def files(box: Box) -> set[str]:
+    """All that has the name anywhere, but for what the journal and apt keep."""
+    elsewhere = " -o ".join(f"-path {folder}" for folder in ("/proc", "/sys", "/src", "/var/log", "/var/cache/apt"))
+    return set(box.run(rf"find / -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o -iname '*ocibridge*' -print").split())
+
+
+def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
+    """Installed, it is enabled and active and answers whom it should; upgraded, nothing is lost; purged, nothing is left."""
+    this, newer = (f"/src/{path.relative_to(ROOT)}" for path in packages)
+    before = files(bare)
+
+    apt(bare, f"install {this}")
+    assert bare.run("systemctl is-enabled ocibridge dbus-org.rdk.OCIContainer.service").split() == ["enabled", "alias"]
+    assert bare.show("ocibridge", "ActiveState", "NRestarts", "StatusText") == ["active", "0", "waiting for org.rdk.dobby"]
+    bare.run("useradd --create-home other; useradd --create-home --groups ocibridge member")
+    for user in ("root", "member", "other"):
+        assert bare.refused("listContainers", user).startswith("Dobby is not on the bus")
+    assert bare.refused("stopContainer sb app false", "member").startswith("Dobby is not on the bus")
+    assert "ccess" in bare.refused("stopContainer sb app false", "other")
+    assert bare.run("systemctl --user --global is-enabled ocibridge || true", "root") == "disabled"
+    assert bare.run("ocibridge --version") == "ocibridge 0.1.0"
+    assert bare.run("ocibridge --check-config") == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
+    bare.run("journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the bus'")
+    assert bare.tried("systemd-analyze verify ocibridge.service").stderr == ""
+
+    apt(bare, "install python3-dbusmock python3-gi")
+    smoke = bare.tried("cd /src && packaging/debian/tests/smoke")
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+
+    bare.run("cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/; cp /src/tests/system/box/dobby.service /etc/systemd/system/")
+    bare.run("systemctl daemon-reload; systemctl reload dbus; systemctl start dobby")
+    bare.run("cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer"
+             " org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done")  # fmt: skip
+    descriptor = bare.start("plain", "/opt/bundles/no-plugins")
+    bare.run("echo 'log: {level: debug}' >>/etc/ocibridge/ocibridge.yaml")
+
+    apt(bare, f"-o Dpkg::Options::=--force-confold install {newer}")
+    assert bare.run("ocibridge --version") == f"ocibridge {NEWER}"
+    assert bare.run("busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 Version") == f's "{NEWER}"'
+    assert bare.run("systemctl service-log-level ocibridge") == "debug"
+    assert bare.oci("listContainers") == f'a(is) 1 {descriptor} "plain"'
+    assert "would crash Dobby" in bare.refused("getContainerInfo s plain")
+
+    apt(bare, "remove ocibridge")
+    assert bare.tried("systemctl is-active ocibridge").stdout.strip() == "inactive"
+    assert bare.run("cat /etc/ocibridge/ocibridge.yaml").endswith("log: {level: debug}")
+    apt(bare, "purge ocibridge")
+    assert files(bare) == before
+    assert bare.tried("getent passwd ocibridge").returncode == 2
+    assert bare.tried("getent group ocibridge").returncode == 2
+    assert bare.tried("journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76").stdout == ""
+
+
+def test_lintian(packages: tuple[Path, Path]) -> None:
+    done = subprocess.run(["lintian", "--fail-on", "error,warning", packages[0]], capture_output=True, text=True, check=False)
+    assert (done.returncode, re.findall(r"^[EW]: .*", done.stdout, re.MULTILINE)) == (0, [])
+
+
+def test_the_version_is_in_one_place() -> None:
+    """In the code; the changelog's newest heading is checked against it, and everything else asks."""
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "ocibridge" / "__init__.py").read_text())
+    assert version is not None
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
+    spelled = {name for name in tracked if version[1] in (ROOT / name).read_text(errors="replace")} - {"requirements.lock"}
+    assert spelled <= {"ocibridge/__init__.py", "CHANGELOG.md", "tests/system/test_package.py"}, os.linesep.join(spelled)
+    assert re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == version[1]
