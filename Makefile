@@ -3,9 +3,9 @@
 # The machine's first python3 may not be Debian's own, which alone sees Debian's python3-systemd, -dbus and -gi.
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
-# systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
 # Boots throwaway systems for test-system; not a part of this repository.
 SYSBOX ?= ../shared/tools/sysbox
+# systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
 # rst2man (docutils) and man are for the manual pages.
 PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
