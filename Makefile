@@ -10,7 +10,7 @@ SYSBOX ?= ../shared/tools/sysbox
 PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
 
-.PHONY: run test test-system install deb deb-tools setup lint types unit machine bus daemon soak lock clean
+.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
@@ -24,6 +24,9 @@ test-system: setup deb-tools
 	else \
 	    echo "tests/system: NOT RUN: there is no sysbox at $(SYSBOX) (set SYSBOX): units, policy and journal are untested"; \
 	fi
+
+test-package: setup deb-tools
+	$(BIN)/python -m pytest tests/package
 
 # build/ocibridge_VERSION_ARCHITECTURE.deb
 deb: setup deb-tools

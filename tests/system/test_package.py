@@ -1,28 +1,21 @@
 """The Debian package in a bare box: installed, used, upgraded, removed and purged, with both kinds of bus."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ocibridge import __version__
+from tests.package.build import build
 from tests.system.conftest import ROOT, SYSBOX, Box
 
 NEWER = f"{__version__}+test"
 
 
-def package(*version: str) -> Path:
-    """Build it as `make deb` does."""
-    built = subprocess.run([ROOT / "tools" / "make-deb", *version], check=True, capture_output=True, text=True).stdout
-    return ROOT / built.strip()
-
-
 @pytest.fixture(scope="module")
 def packages() -> tuple[Path, Path]:
     """This version, and one that only says to be newer."""
-    return package(), package(NEWER)
+    return build(), build(NEWER)
 
 
 @pytest.fixture(params=["daemon", "broker"])
@@ -99,16 +92,3 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     assert bare.tried("getent passwd ocibridge").returncode == 2
     assert bare.tried("getent group ocibridge").returncode == 2
     assert bare.tried("journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76").stdout == ""
-
-
-def test_lintian(packages: tuple[Path, Path]) -> None:
-    done = subprocess.run(["lintian", "--fail-on", "error,warning", packages[0]], capture_output=True, text=True, check=False)
-    assert (done.returncode, re.findall(r"^[EW]: .*", done.stdout, re.MULTILINE)) == (0, [])
-
-
-def test_the_version_is_in_one_place() -> None:
-    """In the code; the changelog's newest heading is checked against it, and everything else asks."""
-    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
-    spelled = {name for name in tracked if __version__ in (ROOT / name).read_text(errors="replace")} - {"requirements.lock"}
-    assert spelled <= {"ocibridge/__init__.py", "CHANGELOG.md"}
-    assert re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
