@@ -30,9 +30,12 @@ def test_it_is_of_this_version_and_for_debian_12_and_13(package: Path) -> None:
     assert "/structlog/" not in listed  # Debian's
 
 
-def test_the_version_is_in_one_place() -> None:
+def test_the_version_is_in_one_place(package: Path) -> None:
     """In the code; the changelog's newest heading is checked against it, and everything else asks."""
-    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
-    spelled = {name for name in tracked if __version__ in (ROOT / name).read_text(errors="replace")} - {"requirements.lock"}
-    assert spelled <= {"ocibridge/__init__.py", "CHANGELOG.md"}
+    assert package.is_file()
+    tree = ROOT / "build" / "deb" / f"ocibridge-{__version__}"
+    sources = [path.relative_to(tree) for path in tree.rglob("*") if path.is_file()]
+    ours = [path for path in sources if path.parts[0] not in {"debian", "wheels", "build"} and path.name != "requirements.lock"]
+    spelled = {str(path) for path in ours if __version__ in (tree / path).read_text(errors="replace")}
+    assert spelled == {"ocibridge/__init__.py", "CHANGELOG.md"}
     assert re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
