@@ -16,10 +16,10 @@ DOBBY_FLAGS: Final = {"bind", "rbind", "silent", "ro", "sync", "dirsync", "noati
 MOUNT_FLAGS: Final = DOBBY_FLAGS | {"noexec", "nodev", "nosuid"} | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
 
 
-def check_size(name: str, *values: object, largest: int = LARGEST_STRING) -> None:
-    """At most `largest` bytes of UTF-8 in all; what is no string has no size."""
-    texts = [value for value in values if isinstance(value, str)]
-    if sum(map(len, texts)) > largest // 4 and sum(len(text.encode(errors="replace")) for text in texts) > largest:
+def check_size(name: str, value: object, largest: int = LARGEST_STRING) -> None:
+    """At most `largest` bytes of UTF-8 in a string, or in all of a list of them; nothing else has a size."""
+    text = value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""
+    if len(text) > largest // 4 and len(text.encode(errors="replace")) > largest:
         raise InvalidArgs(f"{name}: larger than {largest >> 20} MiB")
 
 

@@ -3,6 +3,7 @@
 It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
 """
 
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -54,9 +55,9 @@ class Bridge:
         await self._find.within(self._settings.now.timeouts.read, self._dobby.listing())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
-    async def container_state(self, which: Which) -> tuple[str, State]:
+    def container_state(self, which: Which) -> Awaitable[tuple[str, State]]:
         """(id, state) of a container; from the mirror where Dobby does not answer within `read`."""
-        return await self._states.state(which)
+        return self._states.state(which)
 
     async def container_info(self, which: Which) -> Info:
         """Dobby's GetInfo, its `state` in the document's words. Raises NotSupported (it would kill Dobby), DobbyRefused."""

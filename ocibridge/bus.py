@@ -162,8 +162,10 @@ class Bus:
         `large`: it may be more than the socket takes at once. sdbus's send does not wait for the rest to fit, process
         does; it may not be called here, since we may be in one of its callbacks.
         """
-        with suppress(sd.SdBusLibraryError):
+        try:
             message.send()
+        except sd.SdBusLibraryError:
+            return
         if large:
             asyncio.get_running_loop().call_soon(self._flush)
 

@@ -1,7 +1,8 @@
 """Finding a container, and finding out why Dobby said no (design 3: ask first, explain after)."""
 
 import asyncio
-from typing import Final, NoReturn, TypeVar
+import time
+from typing import Any, Final, NoReturn, TypeVar
 
 from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState, shown
 from ocibridge.mirror import Mirror
@@ -31,11 +32,8 @@ class Lookup:
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
-        question = self._dobby.listing()
-        await asyncio.wait([question], timeout=seconds)
-        if not question.done():
+        if await self.within(seconds, self._dobby.listing()) is None:
             raise Timeout(f"whether there is a container {shown(text)} is not known; {self._dobby.busy_with()}")
-        question.result()
         return self.present(self._mirror.find(text), text)
 
     def present(self, container: Container | None, text: str) -> Container:
@@ -46,16 +44,21 @@ class Lookup:
 
     async def refresh(self, container: Container, seconds: float) -> None:
         """Have the mirror know the container's state, from Dobby if it answers in time. Raises DobbyUnavailable."""
-        now = asyncio.get_running_loop().time
-        until = now() + seconds
+        began = time.monotonic()
         substate = await self.within(seconds, self._dobby.state(container.descriptor))
         if substate is SubState.INVALID:  # only a List asked after it tells Invalid from an end in progress (design 4)
-            await self.within(until - now(), self._dobby.listing(fresh=True))
+            await self.within(began + seconds - time.monotonic(), self._dobby.listing(fresh=True))
 
     async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:
-        """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable."""
-        await asyncio.wait([question], timeout=max(seconds, 0.0))
-        answer = question.result() if question.done() else None
+        """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable.
+
+        The future is the asker's own, so it can be ended here; a task or a timeout of asyncio's would cost more.
+        """
+        timer = question.get_loop().call_later(seconds, _give_up, question)
+        try:
+            answer = await question
+        finally:
+            timer.cancel()
         self._dobby.require()
         return answer
 
@@ -68,3 +71,8 @@ class Lookup:
         elif needed is not None and substate is not needed:
             raise WrongState(f"{container}: {verb} needs it to be {needed}, and it is {substate}")
         raise DobbyRefused(f"{verb} of {container}: Dobby gave {said}. {WHERE_DOBBY_LOGS}")
+
+
+def _give_up(question: "asyncio.Future[Any]") -> None:
+    if not question.done():
+        question.set_result(None)

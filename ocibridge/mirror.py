@@ -20,13 +20,14 @@ from ocibridge.plans import Plans
 class Mirror:
     """The one copy of what Dobby has. `emit` is called with each event, in order, while `observe` runs.
 
-    `now` gives microseconds since the epoch, for the times that containers and exits carry.
+    `now` gives microseconds since the epoch, for the times that containers and exits carry. `life`: the unique name of the
+    Dobby that this is the picture of; None while there is none.
     """
 
     def __init__(self, emit: Callable[[events.Event], None], now: Callable[[], int]) -> None:
         self._emit = emit
         self._now = now
-        self._life: str | None = None
+        self.life: str | None = None
         self._picture = Picture(emit, now)
         self._plans = Plans()
         self._order = Order()
@@ -52,11 +53,6 @@ class Mirror:
         return self._order.position
 
     # What is there.
-
-    @property
-    def life(self) -> str | None:
-        """The unique name of the Dobby that this is the picture of; None while there is none."""
-        return self._life
 
     @property
     def count(self) -> int:
@@ -104,15 +100,15 @@ class Mirror:
 
     def observe(self, seen: obs.Observation) -> None:
         """Take in one observation. What comes from an older life is dropped."""
-        if seen.life != self._life and not isinstance(seen, obs.DobbyAppeared):
+        if seen.life != self.life and not isinstance(seen, obs.DobbyAppeared):
             return
         self._order.position += 1
         self._rules[type(seen)](seen)
 
     def _dobby_appeared(self, seen: obs.DobbyAppeared) -> None:
-        if self._life is not None:
+        if self.life is not None:
             self._forget_all()
-        self._life = seen.life
+        self.life = seen.life
         self._set_status(DobbyStatus.STARTING)
 
     def _picture_taken(self, _: obs.PictureTaken) -> None:
@@ -235,7 +231,7 @@ class Mirror:
             self._picture.announce(container)
 
     def _forget_all(self) -> None:
-        self._life = None
+        self.life = None
         self._plans.clear()
         self._order.forget()
         self._set_status(DobbyStatus.ABSENT)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from ocibridge.errors import shown
 
@@ -33,13 +33,16 @@ class SubState(StrEnum):
     @property
     def state(self) -> State:
         """The document's word: while it changes, a container has the state that it is leaving."""
-        match self:
-            case SubState.STOPPING | SubState.HIBERNATING:
-                return State.RUNNING
-            case SubState.HIBERNATED | SubState.AWAKENING:
-                return State.PAUSED
-            case _:
-                return State(self.value)
+        return STATES[self]
+
+
+# A substate that is no word of the document's is the state that the container is leaving.
+STATES: Final = {SubState(state.value): state for state in State} | {
+    SubState.STOPPING: State.RUNNING,
+    SubState.HIBERNATING: State.RUNNING,
+    SubState.HIBERNATED: State.PAUSED,
+    SubState.AWAKENING: State.PAUSED,
+}
 
 
 class Origin(StrEnum):
@@ -131,7 +134,7 @@ class Container:
     @property
     def substate(self) -> SubState:
         """Dobby never shows Stopping (facts, point 6): a stop of ours under way does."""
-        if self.reported is SubState.RUNNING and any(stop.under_way for stop in self.stops):
+        if self.stops and self.reported is SubState.RUNNING and any(stop.under_way for stop in self.stops):
             return SubState.STOPPING
         return self.reported
 

@@ -4,58 +4,50 @@ Every observation carries the `life` (Dobby's unique name on the bus) that it co
 `asked`: the mirror's position when the question was sent, so that what has changed since is not overwritten.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from ocibridge.model import DobbyStatus, SubState
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """Something seen of the Dobby of that life."""
 
     life: str
 
 
-@dataclass(frozen=True, slots=True)
-class DobbyAppeared(Observation):
+class DobbyAppeared(Observation, frozen=True):
     """The name has an owner; whether it can be asked is not known yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class DobbyLost(Observation):
+class DobbyLost(Observation, frozen=True):
     """The name has lost that owner: its containers are no longer known (facts 6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatusSeen(Observation):
+class StatusSeen(Observation, frozen=True):
     """Starting, deaf or stalled."""
 
     status: DobbyStatus
 
 
-@dataclass(frozen=True, slots=True)
-class PictureTaken(Observation):
+class PictureTaken(Observation, frozen=True):
     """A List and the state of each container in it are in: Dobby is ready and the mirror true."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started(Observation):
+class Started(Observation, frozen=True):
     """Dobby's signal. Comes before the reply to the start; again at a restart (restartOnCrash)."""
 
     descriptor: int
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped(Observation):
+class Stopped(Observation, frozen=True):
     """Dobby's signal. Not always the end: a spec may say restartOnCrash (facts 3)."""
 
     descriptor: int
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndStatus(Observation):
+class EndStatus(Observation, frozen=True):
     """Dobby's signal StoppedWithStatus, just before Stopped: a wait status, and not always the end either."""
 
     descriptor: int
@@ -63,8 +55,7 @@ class EndStatus(Observation):
     wait_status: int
 
 
-@dataclass(frozen=True, slots=True)
-class StateSignal(Observation):
+class StateSignal(Observation, frozen=True):
     """Dobby's Hibernated or Awoken."""
 
     descriptor: int
@@ -72,16 +63,14 @@ class StateSignal(Observation):
     substate: SubState
 
 
-@dataclass(frozen=True, slots=True)
-class Listed(Observation):
+class Listed(Observation, frozen=True):
     """The answer to List: (descriptor, id) of each container."""
 
     asked: int
     entries: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StateSeen(Observation):
+class StateSeen(Observation, frozen=True):
     """The answer to GetState; INVALID where Dobby said 0 or a number that nobody knows."""
 
     asked: int
@@ -89,8 +78,7 @@ class StateSeen(Observation):
     substate: SubState
 
 
-@dataclass(frozen=True, slots=True)
-class StartAnswered(Observation):
+class StartAnswered(Observation, frozen=True):
     """A start of ours is over: its descriptor, or 0 where it failed or no answer will come."""
 
     asked: int
@@ -98,8 +86,7 @@ class StartAnswered(Observation):
     descriptor: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndBelieved(Observation):
+class EndBelieved(Observation, frozen=True):
     """A doubted end that nothing has contradicted: it is taken as the end. `at` is that of the doubt."""
 
     id: str

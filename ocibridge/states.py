@@ -25,16 +25,14 @@ class States:
 
     async def state(self, which: Which) -> tuple[str, State]:
         """See `Bridge.container_state`."""
-        self._dobby.require()
-        now = asyncio.get_running_loop().time
-        until = now() + self._settings.now.timeouts.read
         text = name_of(which)
         container = self._mirror.find(text)
         if container is None:
+            self._dobby.require()
             if self._starts.is_starting(text):
                 return text, State.STARTING
             container = await self._find.look_up(text, self._settings.now.timeouts.read)
-        await self._find.refresh(container, until - now())
+        await self._find.refresh(container, self._settings.now.timeouts.read)
         return self._find.present(container, text).id, container.substate.state
 
     async def wait_for(self, which: Which, word: str, seconds: float | None) -> str:

@@ -5,7 +5,6 @@ python-sdbus would answer with Python's exception names, and not at all where a 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -42,8 +41,9 @@ class Boundary:
         self._mirror = mirror
         self._settings = settings
         self._callers = callers
-        self._under_way: dict[asyncio.Task[None], Call] = {}
-        self._by_caller: Counter[str] = Counter()  # how many of them, by unique name
+        self._loop = asyncio.get_running_loop()
+        self._under_way: dict[Call, asyncio.Task[None]] = {}
+        self._by_caller: dict[str, int] = {}  # how many of them, by unique name
         self._stopping = False
         self._is_over = False
 
@@ -53,48 +53,54 @@ class Boundary:
         def called(message: Message) -> None:
             # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
             call = Call(member, message.sender or "")
-            task = asyncio.get_running_loop().create_task(self._answer(call, message))
-            self._under_way[task] = call
             self._count(call)
-            task.add_done_callback(self._answered)
+            self._under_way[call] = self._loop.create_task(self._answer(call, message))
 
         return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called)
 
     def _count(self, call: Call) -> None:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
-        call.is_one_too_many = self._by_caller[call.sender] >= self._settings.now.limits.per_caller
-        self._by_caller[call.sender] += not call.is_one_too_many
+        others = self._by_caller.get(call.sender, 0)
+        call.is_one_too_many = others >= self._settings.now.limits.per_caller
+        self._by_caller[call.sender] = others + (not call.is_one_too_many)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        call = self._under_way.pop(task)
-        self._by_caller[call.sender] -= not call.is_one_too_many
-        if not self._by_caller[call.sender]:
+    def _uncount(self, call: Call) -> None:
+        del self._under_way[call]
+        others = self._by_caller[call.sender] - (not call.is_one_too_many)
+        if others:
+            self._by_caller[call.sender] = others
+        else:
             del self._by_caller[call.sender]
 
     async def drain(self, seconds: float) -> None:
         """Let the calls under way end, and tell those that do not in time, and all waits, that we are stopping."""
         self._stopping = True
         await asyncio.sleep(0)  # a task that is cancelled before it has begun would answer nothing
-        for task in [task for task, call in self._under_way.items() if call.member.waits]:
+        for task in [task for call, task in self._under_way.items() if call.member.waits]:
             task.cancel()
         if self._under_way:
-            await asyncio.wait(set(self._under_way), timeout=seconds)
+            await asyncio.wait(set(self._under_way.values()), timeout=seconds)
         self._is_over = True
-        late = set(self._under_way)
+        late = set(self._under_way.values())
         for task in late:
             task.cancel()
         if late:
             await asyncio.wait(late)
 
     async def _answer(self, call: Call, message: Message) -> None:
-        if call.member.changes or call.member.by_whom:
-            call.caller = self._callers.meet(call.sender)  # asked while the call runs
-        await self._perform(call, message.parse_to_tuple)
-        reply = self._reply(call, message)
-        await self._know_caller(call)  # before the reply: a caller that has it may leave at once
+        try:
+            if call.member.changes or call.member.by_whom:
+                call.caller = self._callers.meet(call.sender)  # asked while the call runs
+            await self._perform(call, message.parse_to_tuple)
+            reply = self._reply(call, message)
+            if call.member.changes:
+                await self._know_caller(call)  # before the reply: a caller that has it may leave at once
+        finally:
+            self._uncount(call)  # before the reply as well: a caller that has it may call again at once
         if message.expect_reply:
             self._bus.send(reply, large=call.member.result_signature in LARGE)
-        call.record()
+        if call.member.changes or call.refusal is not None:
+            call.record(self._mirror)
 
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Perform a call that came inside another one, and log it like one of its own.
@@ -102,12 +108,13 @@ class Boundary:
         Afterwards it has its result or its refusal. `arguments` reads them; a BridgeError that it raises is the refusal.
         """
         await self._perform(call, arguments)
-        await self._know_caller(call)
-        call.record()
+        if call.member.changes:
+            await self._know_caller(call)
+        call.record(self._mirror)
 
     async def _perform(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         try:
-            await self._run(call, arguments())
+            call.result = await self._begin(call, arguments())
         except BridgeError as error:
             # Without its traceback, whose frames hold this one and with it the arguments: megabytes, until the next gc.
             call.refusal = error.with_traceback(None)
@@ -117,21 +124,22 @@ class Boundary:
         except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets a reply and the journal the traceback
             self._fail(call, failure)
 
-    async def _run(self, call: Call, arguments: tuple[Any, ...]) -> None:
+    def _begin(self, call: Call, arguments: tuple[Any, ...]) -> Awaitable[Any]:
         member = call.member
         call.arrived(arguments, self._mirror)
-        self._check_welcome(call)
+        if call.is_one_too_many or self._stopping:
+            self._check_welcome(call)
         for name, value in zip(member.arguments, arguments, strict=True):
-            check_size(name, *(value if isinstance(value, list) else [value]), largest=member.largest)
-        work = member.run(*arguments, *([call.caller] if member.by_whom else []))
-        call.result = await (self._while_there(call.sender, work) if member.waits else work)
+            check_size(name, value, member.largest)
+        work = member.run(*arguments, call.caller) if member.by_whom else member.run(*arguments)
+        return self._while_there(call.sender, work) if member.waits else work
 
     def _reply(self, call: Call, message: Message) -> Message:
         try:
             if call.refusal is None:
                 reply = message.create_reply()
                 if call.member.result_signature:
-                    reply.append_data(call.member.result_signature, *call.results)
+                    reply.append_data(call.member.result_signature, *call.member.told(call.result))
                 return reply
         except Exception as failure:  # noqa: BLE001 - likewise where a result does not fit its signature
             self._fail(call, failure)
@@ -144,9 +152,8 @@ class Boundary:
         call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
 
     async def _know_caller(self, call: Call) -> None:
-        if call.member.changes:
-            with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
-                await self._callers.known(call.sender)
+        with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
+            await self._callers.known(call.sender)
 
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from ocibridge.arguments import LARGEST_STRING
@@ -52,8 +53,7 @@ class Member:
     largest: int = LARGEST_STRING
 
 
-@dataclass
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call. `caller` is known where the member changes something or asks by whom.
 
     `fields`: what of it the journal's entries can be found by.
@@ -67,8 +67,8 @@ class Call:
     result: Any = None
     refusal: BridgeError | None = None
     subject: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
-    began: float = field(default_factory=time.monotonic)
+    fields: dict[str, Any] = {}
+    began: float = msgspec.field(default_factory=time.monotonic)
 
     @property
     def results(self) -> tuple[Any, ...]:
@@ -78,9 +78,13 @@ class Call:
     def arrived(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
         """Its arguments are these; a descriptor is the container that has it now."""
         self.arguments = arguments
+        if self.member.changes:
+            self._find_subject(mirror)
+
+    def _find_subject(self, mirror: Mirror) -> None:
         container = self.member.container
-        if container is None and self.member.arguments[:1] == ("containerId",):
-            self.subject = str(arguments[0])
+        if container is None and self.arguments and self.member.arguments[0] == "containerId":
+            self.subject = str(self.arguments[0])
             container = None if self.member.creates else mirror.find(self.subject)
         if container is not None:
             self.subject = container.id
@@ -90,11 +94,12 @@ class Call:
         if mirror.life:
             self.fields["DOBBY_OWNER"] = mirror.life
 
-    def record(self) -> None:
+    def record(self, mirror: Mirror) -> None:
         """One entry a changing call, refused or not, with who asked; of others the refusals alone, for debugging."""
         if self.member.changes and self.caller is not None:
             self._record_change(self.caller)
         elif self.refusal is not None:
+            self._find_subject(mirror)
             told = f"{self.member.name} refused: {self.refusal.text}"
             log.debug(told, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name, **self.fields)
 

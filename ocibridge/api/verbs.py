@@ -107,4 +107,4 @@ def _info(info: Info) -> tuple[Any, ...]:
 
 
 def _state(found: tuple[str, Any]) -> tuple[Any, ...]:
-    return found[0], found[1].value
+    return found

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, TypeVar
 
 from ocibridge.dobby import protocol
 from ocibridge.dobby.client import Client
+from ocibridge.dobby.line import Call
 from ocibridge.dobby.protocol import Method
 from ocibridge.dobby.question import Question
 from ocibridge.errors import DobbyUnavailable, shown
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container, DobbyStatus, SubState
-from ocibridge.observations import Listed, Observation, StartAnswered, StateSeen
+from ocibridge.observations import Listed, StartAnswered, StateSeen
 from ocibridge.settings import Settings
 
 T = TypeVar("T")
@@ -62,15 +64,15 @@ class Calls:
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
         self.require()
         if descriptor not in self._states:
-            self._states[descriptor] = Question(lambda: self._ask_state(descriptor))
+            self._states[descriptor] = Question(partial(self._ask_state, descriptor))
             while len(self._states) > DESCRIPTORS:
                 self._states.pop(next(iter(self._states)))
         return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""
-        await self._ask_list()
-        await asyncio.gather(*(self._ask_state(c.descriptor) for c in self._mirror.listing()))
+        await self._ask_list().share()
+        await asyncio.gather(*(self._ask_state(c.descriptor).share() for c in self._mirror.listing()))
 
     def info(self, container: Container) -> "asyncio.Future[str]":
         """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
@@ -132,7 +134,7 @@ class Calls:
     def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
         self.require()
         seconds = self._settings.now.timeouts.call if timeout is None else timeout
-        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id))
+        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id)).share()
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
         life, asked = self._mirror.life or "", self._mirror.position
@@ -140,23 +142,21 @@ class Calls:
         def arrived(descriptor: int | None) -> None:
             self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
 
-        return self._client.ask(method, *arguments, timeout=self._settings.now.timeouts.start, subject=shown(container_id), arrived=arrived)
+        seconds = self._settings.now.timeouts.start
+        return self._client.ask(method, *arguments, timeout=seconds, subject=shown(container_id), arrived=arrived).share()
 
-    def _ask_list(self) -> "asyncio.Future[Any]":
-        life, asked = self._mirror.life or "", self._mirror.position
-        return self._client.ask(
-            protocol.LIST, timeout=None, arrived=lambda entries: self._feed(None if entries is None else Listed(life, asked, entries))
-        )
+    def _ask_list(self) -> Call[Any]:
+        seen = partial(self._list_arrived, self._mirror.life or "", self._mirror.position)
+        return self._client.ask(protocol.LIST, timeout=None, arrived=seen)
 
-    def _ask_state(self, descriptor: int) -> "asyncio.Future[SubState]":
-        life, asked = self._mirror.life or "", self._mirror.position
-        return self._client.ask(
-            protocol.GET_STATE,
-            descriptor,
-            timeout=None,
-            arrived=lambda substate: self._feed(None if substate is None else StateSeen(life, asked, descriptor, substate)),
-        )
+    def _list_arrived(self, life: str, asked: int, entries: tuple[tuple[int, str], ...] | None) -> None:
+        if entries is not None:
+            self._mirror.observe(Listed(life, asked, entries))
 
-    def _feed(self, seen: Observation | None) -> None:
-        if seen is not None:
-            self._mirror.observe(seen)
+    def _ask_state(self, descriptor: int) -> Call[SubState]:
+        seen = partial(self._state_arrived, self._mirror.life or "", self._mirror.position, descriptor)
+        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, arrived=seen)
+
+    def _state_arrived(self, life: str, asked: int, descriptor: int, substate: SubState | None) -> None:
+        if substate is not None:
+            self._mirror.observe(StateSeen(life, asked, descriptor, substate))

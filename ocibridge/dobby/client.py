@@ -5,14 +5,16 @@ own reply, however late, since only that gives Dobby its reply slot back; the la
 """
 
 import asyncio
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from ocibridge.bus import Bus, ErrorReply, Message, error_of
 from ocibridge.config import DobbyNames
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
-from ocibridge.dobby.protocol import PING, Method, NotAnAnswer, Refusal, refusal_of
+from ocibridge.dobby.protocol import ADMIN, CTRL, PING, Method, NotAnAnswer, Refusal, refusal_of
 from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout, shown
 from ocibridge.settings import Settings
 
@@ -33,9 +35,10 @@ class Client:
     def __init__(self, bus: Bus, names: DobbyNames, settings: Settings) -> None:
         self._bus = bus
         self._names = names
+        self._interfaces = {word: f"{names.service}.{word}" for word in (ADMIN, CTRL)}
         self._loop = asyncio.get_running_loop()
         self._line: Line | None = None
-        self._health = Health(self._loop.time)
+        self._health = Health(time.monotonic)
         self._look_timer: asyncio.TimerHandle | None = None
         self.disturbed: Callable[[Refusal], None] = lambda _: None
         self.idle = asyncio.Event()  # set while Dobby owes us no answer
@@ -63,7 +66,7 @@ class Client:
         if not work:
             return "Dobby owes no answer"
         oldest = min(work, key=lambda call: call.sent_at)
-        return f"Dobby is busy with {oldest} since {self._loop.time() - oldest.sent_at:.1f} s"
+        return f"Dobby is busy with {oldest} since {time.monotonic() - oldest.sent_at:.1f} s"
 
     def ask(
         self,
@@ -72,8 +75,8 @@ class Client:
         timeout: float | None,
         subject: str = "",
         arrived: Callable[[T | None], None] = lambda _: None,
-    ) -> "asyncio.Future[T]":
-        """Send a call as soon as its turn comes; the future is done within `timeout` seconds.
+    ) -> Call[T]:
+        """Send a call as soon as its turn comes; it is over within `timeout` seconds.
 
         None is for the shared questions, as few as there are containers: they wait as long as Dobby lives, and are
         not counted against `limits.queued`.
@@ -95,24 +98,25 @@ class Client:
                 call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
             line.join(call)
             self._send_what_may_go(line)
-        return call.answer
+        return call
 
     # Out.
 
     def _send_what_may_go(self, line: Line) -> None:
         # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
         places = max(1, self._settings.now.limits.in_flight - 1)
-        while not line.choked and len(line.outstanding) < places and (call := line.next()) is not None:
-            self._send(line, call)
+        while line.waiting and len(line.outstanding) < places and not line.choked:
+            self._send(line, line.waiting.popleft())
 
     def _send(self, line: Line, call: Call[Any]) -> None:
         method = call.method
-        interface = f"{self._names.service}.{method.word}"
-        reply = self._bus.call(line.owner, self._names.object, interface, method.member, method.signature, *call.arguments)
-        call.sent_at = self._loop.time()
+        reply = self._bus.call(
+            line.owner, self._names.object, self._interfaces[method.word], method.member, method.signature, *call.arguments
+        )
+        call.sent_at = time.monotonic()
         line.outstanding[reply] = call
         self.idle.clear()
-        reply.add_done_callback(lambda done: self._came_back(line, done))
+        reply.add_done_callback(partial(self._came_back, line))
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(self._health.interval, self._look)
 
@@ -129,13 +133,14 @@ class Client:
             self._take_answer(line, call, reply.result())
         else:
             self._take_error(line, call, failure)
-        self._send_what_may_go(line)
+        if line.waiting:
+            self._send_what_may_go(line)
         if not line.outstanding:
             self.idle.set()
 
     def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
         line.answered, line.choked = True, False
-        line.learn(call.method.member, known=True, lacking=False)
+        line.has_answered(call.method.member)
         self._health.answered(work=call.method is not PING)
         try:
             value = call.method.decode(reply.parse_to_tuple())
@@ -144,8 +149,7 @@ class Client:
             return
         call.stop_timer()
         call.arrived(value)
-        if not call.answer.done():
-            call.answer.set_result(value)
+        call.settle(value)
 
     def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
         error = error_of(failure)
@@ -155,7 +159,7 @@ class Client:
         if refusal is Refusal.DEAF and line.outstanding:
             # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
             line.choked = True
-            if call.method is not PING and not call.answer.done():
+            if call.is_wanted:
                 line.put_back(call)
                 return
         else:
@@ -163,7 +167,7 @@ class Client:
         told = _told(refusal, call, error)
         if refusal is Refusal.DEAF and not line.choked:
             self._turn_deaf(line)
-        for held in line.learn(call.method.member, known=False, lacking=refusal is Refusal.LACKING):
+        for held in line.has_failed(call.method.member, lacking=refusal is Refusal.LACKING):
             self._refuse(held, told)
         self._refuse(call, told)
 
@@ -178,8 +182,7 @@ class Client:
         """No (usable) answer will come."""
         call.stop_timer()
         call.arrived(None)
-        if not call.answer.done():
-            call.answer.set_exception(refusal)
+        call.settle(None, refusal)
 
     def _gone(self) -> DobbyUnavailable:
         return DobbyUnavailable(f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)")
@@ -189,8 +192,8 @@ class Client:
             line.leave(call)
             self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
             self._send_what_may_go(line)
-        elif not call.answer.done():
-            call.answer.set_exception(Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))
+        else:
+            call.settle(None, Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))
 
     # Is anybody there?
 

@@ -3,18 +3,22 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
 
 from ocibridge.bus import Message
 from ocibridge.dobby.protocol import Method
+from ocibridge.errors import BridgeError
 
 T = TypeVar("T")
 
 
-@dataclass(eq=False)
-class Call(Generic[T]):
-    """One call on its way: waiting here until `sent_at` (loop time) is set, outstanding at Dobby from then on."""
+class Call(msgspec.Struct, Generic[T], eq=False):
+    """One call on its way: waiting here until `sent_at` (loop time) is set, outstanding at Dobby from then on.
+
+    `is_over`: whoever asks has been told. What `arrived` does comes later where Dobby answers later.
+    """
 
     method: Method[T]
     arguments: tuple[Any, ...] = ()
@@ -23,11 +27,40 @@ class Call(Generic[T]):
     place: int = 0  # in the order of arrival
     sent_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
-    answer: "asyncio.Future[T]" = field(init=False)
+    is_over: bool = False
+    askers: list[Any] = []  # futures of T
+    value: T | None = None
+    refusal: BridgeError | None = None
 
-    def __post_init__(self) -> None:
-        self.answer = asyncio.get_running_loop().create_future()
-        self.answer.add_done_callback(retrieved)
+    def share(self) -> "asyncio.Future[T]":
+        """The answer, in a future of the asker's own, who may give it up."""
+        asker: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.askers.append(asker)
+        if self.is_over:
+            self._tell()
+        return asker
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return not all(asker.done() for asker in self.askers)
+
+    def settle(self, value: T | None, refusal: BridgeError | None = None) -> None:
+        """Tell all askers, those to come as well; the first time alone counts."""
+        if not self.is_over:
+            self.is_over, self.value, self.refusal = True, value, refusal
+            self._tell()
+
+    def _tell(self) -> None:
+        for asker in self.askers:
+            if asker.done():
+                continue
+            if self.refusal is None:
+                asker.set_result(cast("T", self.value))
+            else:
+                asker.set_exception(self.refusal)
+                asker.exception()  # one that nobody waits for any more is no error of ours
+        self.askers.clear()
 
     def __str__(self) -> str:
         return f"{self.method.member} of {self.subject}" if self.subject else self.method.member
@@ -53,18 +86,18 @@ class Line:
         self.choked = False  # Dobby's slots are all taken at the moment: nothing goes out before an answer has come
         self.lacking: set[str] = set()
         self._known: set[str] = set()
-        self._waiting: deque[Call[Any]] = deque()
+        self.waiting: deque[Call[Any]] = deque()  # whose turn comes next is at the left
         self._held: dict[str, deque[Call[Any]]] = {}  # by member, while its first call is on its way
 
     @property
     def queued(self) -> int:
         """How many calls have not gone out yet."""
-        return len(self._waiting) + sum(map(len, self._held.values()))
+        return len(self.waiting) + sum(map(len, self._held.values()))
 
     def __iter__(self) -> Iterator[Call[Any]]:
         """All calls that have not been answered."""
         yield from self.outstanding.values()
-        yield from self._waiting
+        yield from self.waiting
         for held in self._held.values():
             yield from held
 
@@ -77,22 +110,18 @@ class Line:
     def _enter(self, call: Call[Any]) -> None:
         member = call.method.member
         if member in self._known:
-            self._waiting.append(call)
+            self.waiting.append(call)
         elif member in self._held:
             self._held[member].append(call)
         else:
             self._held[member] = deque()
-            self._waiting.append(call)
-
-    def next(self) -> Call[Any] | None:
-        """The call whose turn it is, taken out of the line."""
-        return self._waiting.popleft() if self._waiting else None
+            self.waiting.append(call)
 
     def put_back(self, call: Call[Any]) -> None:
         """To its old place: Dobby has not seen the call, and later ones must not overtake it."""
         call.sent_at = 0.0
-        index = next((i for i, other in enumerate(self._waiting) if other.place > call.place), len(self._waiting))
-        self._waiting.insert(index, call)
+        index = next((i for i, other in enumerate(self.waiting) if other.place > call.place), len(self.waiting))
+        self.waiting.insert(index, call)
 
     def leave(self, call: Call[Any]) -> None:
         """Give up a place; if others were held for this call, the next of them goes instead."""
@@ -100,27 +129,23 @@ class Line:
         if call in self._held.get(member, ()):
             self._held[member].remove(call)
         else:
-            self._waiting.remove(call)
-            if member in self._held:
-                self._release(member)
+            self.waiting.remove(call)
+            self._release(member)
 
-    def learn(self, member: str, *, known: bool, lacking: bool) -> list[Call[Any]]:
-        """A call of `member` has come back. Returns those held for it that are now refused."""
-        if known:
+    def has_answered(self, member: str) -> None:
+        """Dobby has that method."""
+        if member not in self._known:
             self._known.add(member)
-        elif lacking:
+            self._release(member)
+
+    def has_failed(self, member: str, *, lacking: bool) -> list[Call[Any]]:
+        """A call of `member` was answered with an error. Returns those held for it that are now refused."""
+        if lacking:
             self.lacking.add(member)
             return list(self._held.pop(member, ()))
-        if member in self._held:
-            self._release(member)
+        self._release(member)
         return []
 
     def _release(self, member: str) -> None:
-        for call in self._held.pop(member):
+        for call in self._held.pop(member, ()):
             self._enter(call)
-
-
-def retrieved(answer: "asyncio.Future[Any]") -> None:
-    """An answer that nobody waits for any more is no error of ours."""
-    if not answer.cancelled():
-        answer.exception()

@@ -67,8 +67,11 @@ def _one(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
     return decode
 
 
+_number = _one(int)
+
+
 def _state(body: tuple[Any, ...]) -> SubState:
-    return SUBSTATES.get(_one(int)(body), SubState.INVALID)
+    return SUBSTATES.get(_number(body), SubState.INVALID)
 
 
 def _listing(body: tuple[Any, ...]) -> tuple[tuple[int, str], ...]:

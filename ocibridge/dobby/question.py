@@ -1,10 +1,11 @@
 """One question, shared by all who ask it while it is out."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ocibridge.dobby.line import retrieved
+from ocibridge.dobby.line import Call
 
 T = TypeVar("T")
 
@@ -15,20 +16,19 @@ class Question(Generic[T]):
     If it does not come, it may be lost: then the question is asked once more beside it, but no third time.
     """
 
-    def __init__(self, ask: "Callable[[], asyncio.Future[T]]") -> None:
+    def __init__(self, ask: Callable[[], Call[T]]) -> None:
         self._ask = ask
         self._asked_at = 0.0
-        self._last: asyncio.Future[T] | None = None
-        self._before: asyncio.Future[T] | None = None
+        self._last: Call[T] | None = None
+        self._before: Call[T] | None = None
 
     def share(self, patience: float, *, fresh: bool) -> "asyncio.Future[T]":
         """A future of the asker's own, who may give it up. `patience`: seconds until an answer may be lost."""
-        now = asyncio.get_running_loop().time()
         last = self._last
-        lost = now - self._asked_at > patience and (self._before is None or self._before.done())
-        if fresh or last is None or last.done() or lost:
-            self._before, self._asked_at = last, now
+        if fresh or last is None or last.is_over or self._is_lost(patience):
+            self._before, self._asked_at = last, time.monotonic()
             self._last = last = self._ask()
-        share = asyncio.shield(last)
-        share.add_done_callback(retrieved)
-        return share
+        return last.share()
+
+    def _is_lost(self, patience: float) -> bool:
+        return time.monotonic() - self._asked_at > patience and (self._before is None or self._before.is_over)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ocibridge.bus import Bus
 from ocibridge.config import Limits
 from tests.bus.conftest import StartDobby
@@ -52,3 +54,23 @@ async def test_a_reload_changes_it_live(client: Client, start_dobby: StartDobby,
     assert await client.oci("listContainers") == []
     await asyncio.wait([wait])
     assert "Timeout" in str(wait.exception())
+
+
+async def test_a_call_no_longer_counts_when_its_reply_goes_out(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that keeps as many under way as it may has the reply, and sends its next call, before we do anything else."""
+    start_dobby()
+    daemon = await start_bridge(limits=Limits(per_caller=1))
+    await client.until_property("DobbyAvailable", wanted=True)
+    under_way_at_replies: list[int] = []
+    send = daemon._bus.send
+
+    def spy(message: Any, **options: Any) -> None:
+        under_way_at_replies.append(len(daemon._boundary._by_caller))
+        send(message, **options)
+
+    monkeypatch.setattr(daemon._bus, "send", spy)
+    for _ in range(3):
+        await client.oci("listContainers")
+    assert under_way_at_replies == [0, 0, 0]

@@ -42,7 +42,7 @@ def test_sizes_are_those_of_utf8() -> None:
     with pytest.raises(InvalidArgs, match="x: larger"):
         arguments.check_size("x", "a" * (1 << 20) + "a")
     with pytest.raises(InvalidArgs, match="x: larger"):
-        arguments.check_size("x", *["a" * (1 << 19)] * 3)
+        arguments.check_size("x", ["a" * (1 << 19)] * 3)
     with pytest.raises(InvalidArgs, match="x: larger"):
         arguments.check_size("x", "é" * (1 << 19) + "a")
 

@@ -1,6 +1,5 @@
 """The line in front of Dobby, and the silence behind it."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
 from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, Refusal, refusal_of
 from ocibridge.dobby.question import Question
+from ocibridge.errors import DobbyRefused
 
 
 def call(method: Method[Any]) -> Call[Any]:
@@ -19,7 +19,8 @@ def call(method: Method[Any]) -> Call[Any]:
 
 def sent(line: Line) -> list[str]:
     members = []
-    while (turn := line.next()) is not None:
+    while line.waiting:
+        turn = line.waiting.popleft()
         members.append(turn.method.member)
     return members
 
@@ -30,7 +31,7 @@ async def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
         line.join(call(method))
     assert sent(line) == ["StartFromSpec", "List"]
     assert line.queued == 2
-    refused = line.learn("StartFromSpec", known=False, lacking=True)
+    refused = line.has_failed("StartFromSpec", lacking=True)
     assert (len(refused), line.lacking, line.queued) == (2, {"StartFromSpec"}, 0)
 
 
@@ -39,7 +40,7 @@ async def test_after_the_first_answer_they_go_together() -> None:
     for _ in range(4):
         line.join(call(PAUSE))
     assert sent(line) == ["Pause"]
-    assert line.learn("Pause", known=True, lacking=False) == []
+    line.has_answered("Pause")
     line.join(call(PAUSE))
     assert sent(line) == ["Pause"] * 4
 
@@ -49,41 +50,61 @@ async def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
     for _ in range(3):
         line.join(call(STOP))
     assert sent(line) == ["Stop"]
-    line.learn("Stop", known=False, lacking=False)
+    line.has_failed("Stop", lacking=False)
     assert (sent(line), line.queued) == (["Stop"], 1)
 
 
 async def test_what_dobby_could_not_take_keeps_its_place() -> None:
     line = Line(":1.7")
-    line.learn("Stop", known=True, lacking=False)
+    line.has_answered("Stop")
     calls = [call(STOP) for _ in range(6)]
     for one in calls:
         line.join(one)
-    out = [line.next() for _ in range(4)]
+    out = [line.waiting.popleft() for _ in range(4)]
     for refused in (out[1], out[3], out[2]):
         assert refused is not None
         line.put_back(refused)
-    assert [line.next() for _ in range(5)] == [calls[1], calls[2], calls[3], calls[4], calls[5]]
+    assert [line.waiting.popleft() for _ in range(5)] == [calls[1], calls[2], calls[3], calls[4], calls[5]]
 
 
 async def test_a_question_is_shared_and_asked_twice_at_the_most() -> None:
-    asked: list[asyncio.Future[int]] = []
+    asked: list[Call[Any]] = []
 
-    def ask() -> "asyncio.Future[int]":
-        asked.append(asyncio.get_running_loop().create_future())
+    def ask() -> Call[Any]:
+        asked.append(call(STOP))
         return asked[-1]
 
     question = Question(ask)
     first, second = question.share(60, fresh=False), question.share(60, fresh=False)
     first.cancel()
-    asked[0].set_result(1)
+    asked[0].settle(1)
     assert (await second, len(asked)) == (1, 1)
     for _ in range(5):
         question.share(-1, fresh=False)  # no patience: each answer counts as lost
     assert len(asked) == 3
-    asked[1].set_result(2)
+    asked[1].settle(2)
     question.share(-1, fresh=False)
     assert len(asked) == 4
+
+
+async def test_an_answer_is_told_to_all_who_still_wait_and_to_those_who_come_later() -> None:
+    asked = call(STOP)
+    one, gone, other = asked.share(), asked.share(), asked.share()
+    gone.cancel()
+    assert asked.is_wanted
+    asked.settle(True)
+    asked.settle(None, DobbyRefused("too late"))
+    assert [await one, await other, await asked.share()] == [True] * 3
+    assert not asked.is_wanted
+
+
+async def test_a_refusal_is_told_to_all_who_ask_and_nobody_has_to_hear_it() -> None:
+    refused = call(STOP)
+    first, _ = refused.share(), refused.share()
+    refused.settle(None, DobbyRefused("no"))
+    for asker in (first, refused.share()):
+        with pytest.raises(DobbyRefused, match="no"):
+            await asker
 
 
 async def test_leaving_before_ones_turn() -> None:
@@ -93,7 +114,7 @@ async def test_leaving_before_ones_turn() -> None:
         line.join(one)
     line.leave(second)
     line.leave(first)  # the others were held for this one
-    assert line.next() is third
+    assert line.waiting.popleft() is third
     assert line.queued == 0
 
 

@@ -1,0 +1,1 @@
+"""What ocibridge costs beside the floor: `make bench` (design 14)."""

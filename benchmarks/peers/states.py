@@ -1,0 +1,13 @@
+"""What all peers do: getContainerState (s -> ss) forwarded as GetState (i -> i), nothing checked, nothing kept."""
+
+from typing import Final
+
+DOBBY: Final = "org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1"
+PATH: Final = "/org/rdk/OCIContainer"
+INTERFACE: Final = "org.rdk.OCIContainer1"
+STATES: Final = ("Invalid", "Starting", "Running", "Stopping", "Paused", "Hibernating", "Hibernated", "Awakening")
+
+
+def descriptor(container_id: str) -> int:
+    """The descriptor of a container of the backend's."""
+    return int(container_id.removeprefix("bench"))
