@@ -6,11 +6,12 @@ BIN := .venv/bin
 # Boots throwaway systems for test-system; not a part of this repository.
 SYSBOX ?= ../shared/tools/sysbox
 # systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
-# rst2man (docutils) and man are for the manual pages.
-PACKAGES := python3 python3-venv python3-systemd python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
+# rst2man (docutils) and man are for the manual pages. uvloop is optional: ocibridge uses it where it is there.
+PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
+BENCH_PACKAGES := gcc libc6-dev pkg-config libsystemd-dev python3-matplotlib
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
 
-.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon soak lock clean
+.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon bench bench-tools soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
@@ -65,6 +66,13 @@ DEATHS := 5000
 soak: setup
 	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/machine
 	OCIBRIDGE_DEATHS=$(DEATHS) $(BIN)/python -m pytest tests/bus/test_observer.py
+
+# What ocibridge costs beside the floor: benchmarks/results.md, .png, .json. BENCH="--rounds 2 --calls 1000 …" for a short look.
+bench: setup bench-tools
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-tools:
+	@tools/install-packages $(BENCH_PACKAGES)
 
 lock:
 	tools/lock-requirements

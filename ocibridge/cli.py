@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -83,10 +83,21 @@ def _run(options: argparse.Namespace) -> int:
         return os.EX_CONFIG
     journal.level = settings.log.level.syslog
     try:
-        return asyncio.run(daemon.serve(settings, lambda: _load(options), journal))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(daemon.serve(settings, lambda: _load(options), journal))
     except Exception:
         log.exception("ocibridge has to give up", MESSAGE_ID=MessageId.BUG)
         return os.EX_SOFTWARE
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed: it saves a sixth of the CPU time of a call, for 2 MiB (`make bench`)."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional, and not for --check-config
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _files(options: argparse.Namespace) -> list[Path]:

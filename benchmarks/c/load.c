@@ -2,8 +2,8 @@
  *
  * load DESTINATION PATH INTERFACE MEMBER ARGUMENT DEPTH SECONDS CONTAINERS
  *
- * ARGUMENT: "" for no argument, "i" for a descriptor, "s" for an id; they go round over the containers, so that no two
- * calls in flight are about the same one. It prints one line: calls, failures, seconds, and the latencies' 50th and 99th
+ * ARGUMENT: "" for no argument, "i" for a descriptor, "s" for an id, "=TEXT" for that string. Descriptors and ids go round
+ * over the containers, so that no two calls in flight are about the same one. It prints one line: calls, failures, seconds, and the latencies' 50th and 99th
  * percentile in microseconds. Five seconds without an answer, and it fails.
  */
 #include <errno.h>
@@ -39,7 +39,8 @@ static void call(void) {
     else if (ask[5][0] == 's') {
         snprintf(id, sizeof id, ID_FORMAT, turn);
         must(sd_bus_message_append(message, "s", id), "append");
-    }
+    } else if (ask[5][0] == '=')
+        must(sd_bus_message_append(message, "s", ask[5] + 1), "append");
     must(sd_bus_call_async(bus, NULL, message, answered, (void *) (uintptr_t) now(), 0), "call");
     sd_bus_message_unref(message);
     in_flight++;

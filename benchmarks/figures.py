@@ -1,0 +1,33 @@
+"""All figures of one run of the benchmark, as they are kept and as they are told."""
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.events import Starts, Storm
+from benchmarks.hops import Run
+from benchmarks.life import Age, Birth, Idle
+from benchmarks.scale import Scale
+
+
+class Figures(msgspec.Struct):
+    """What one run has shown. `machine`: what it ran on; `memory`: MiB of each subject after the hops."""
+
+    machine: str
+    runs: list[Run]
+    memory: dict[str, float]
+    scales: list[Scale]
+    storms: dict[str, Storm]
+    starts: Starts
+    birth: Birth
+    idle: Idle
+    ages: list[Age]
+
+    def keep(self, path: Path) -> None:
+        """Write them, to be drawn again without measuring again."""
+        path.write_bytes(msgspec.json.encode(self))
+
+    @classmethod
+    def kept(cls, path: Path) -> "Figures":
+        """Those that `keep` has written."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)

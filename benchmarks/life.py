@@ -1,0 +1,113 @@
+"""A daemon's life: how soon it is ready, what it keeps, what it costs when nobody asks, and after very many calls."""
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.programs import Target, backend, cpu_seconds, descriptors, load, memory_directory, memory_mib, until_owned
+from benchmarks.scale import INTERFACE, NAME, PATH
+from tests.standin.processes import ocibridge, private_bus
+
+CONTAINERS: Final = 100
+MIXTURE: Final = (
+    Target(NAME, PATH, INTERFACE, "getContainerState", "s"),
+    Target(NAME, PATH, INTERFACE, "listContainers", ""),
+    Target(NAME, PATH, "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}"),
+    Target(NAME, "/org/rdk/OCIContainer/container/bench7", "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}.Container"),
+    Target(NAME, PATH, "org.freedesktop.DBus.Introspectable", "Introspect", ""),
+    Target(NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""),
+)
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Median seconds of many starts: until READY=1, and of a Python that does nothing."""
+
+    ready: float
+    python: float
+
+
+@dataclass(frozen=True)
+class Age:
+    """After so many calls: memory in MiB, open files."""
+
+    calls: int
+    memory: float
+    descriptors: int
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Seconds watched with containers and nobody asking, the CPU time in them, and how often it woke."""
+
+    seconds: float
+    cpu: float
+    wakeups: int
+
+
+def birth(times: int) -> Birth:
+    """Start to READY, before a Dobby that is ready."""
+    with memory_directory() as directory, private_bus() as address, backend(address, 10):
+        until_owned(address, "org.rdk.dobby")
+        ready = [_until_ready(address, directory) for _ in range(times)]
+    python = [_until_over([sys.executable, "-c", "pass"]) for _ in range(times)]
+    return Birth(statistics.median(ready), statistics.median(python))
+
+
+def _until_ready(address: str, directory: str) -> float:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        where = Path(directory, "notify")
+        manager.bind(str(where))
+        manager.settimeout(20)
+        began = time.perf_counter()
+        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory, "NOTIFY_SOCKET": str(where)}, stderr=subprocess.DEVNULL):
+            while b"READY=1" not in manager.recv(4096):
+                pass
+            took = time.perf_counter() - began
+        where.unlink()
+    return took
+
+
+def _until_over(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ)
+    return time.perf_counter() - began
+
+
+def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
+    """Left alone first, then asked for so many calls, of all kinds that read."""
+    with memory_directory() as directory, private_bus() as address, backend(address, CONTAINERS):
+        until_owned(address, "org.rdk.dobby")
+        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL) as ours:
+            until_owned(address, NAME)
+            pid = ours.child.pid
+            return _idle(pid, idle_seconds), _grow_old(address, pid, calls)
+
+
+def _idle(pid: int, seconds: float) -> Idle:
+    before, woken = cpu_seconds(pid), _wakeups(pid)
+    time.sleep(seconds)  # what is measured is that nothing happens
+    return Idle(seconds, cpu_seconds(pid) - before, _wakeups(pid) - woken)
+
+
+def _wakeups(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+
+
+def _grow_old(address: str, pid: int, calls: int) -> list[Age]:
+    ages, done, due = [], 0, 0
+    while done < calls:
+        for target in MIXTURE:
+            done += load(address, target, 16, 0.5, CONTAINERS).calls
+        if done >= due:
+            ages.append(Age(done, memory_mib(pid), descriptors(pid)))
+            due += calls // 10
+    ages.append(Age(done, memory_mib(pid), descriptors(pid)))
+    return ages

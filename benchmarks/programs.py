@@ -1,0 +1,111 @@
+"""The programs of the benchmark: those in C, compiled on demand, and what they and the forwarders cost."""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.standin.processes import ROOT, Process
+
+SOURCES: Final = Path(__file__).with_name("c")
+BUILT: Final = ROOT / "build" / "benchmarks"
+
+
+def compiled(name: str) -> str:
+    """The path of that program of ours in C, compiled if its sources are newer."""
+    program = BUILT / name
+    sources = [SOURCES / f"{name}.c", SOURCES / "names.h"]
+    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+        BUILT.mkdir(parents=True, exist_ok=True)
+        flags = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", "libsystemd"], check=True, capture_output=True, text=True
+        ).stdout.split()
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, sources[0], *flags], check=True)
+    return str(program)
+
+
+def backend(address: str, containers: int) -> Process:
+    """The backend in Dobby's place, with that many containers."""
+    return Process([compiled("backend"), str(containers)], {"DBUS_SESSION_BUS_ADDRESS": address})
+
+
+def until_owned(address: str, name: str) -> None:
+    """Wait, for 20 s at most, until somebody has that name."""
+    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
+    subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+
+
+def bus_process(address: str) -> int:
+    """The process id of the bus itself."""
+    call = [
+        "busctl",
+        f"--address={address}",
+        "call",
+        "org.freedesktop.DBus",
+        "/",
+        "org.freedesktop.DBus",
+        "GetConnectionUnixProcessID",
+        "s",
+    ]
+    return int(subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()[1])
+
+
+def memory_directory() -> "tempfile.TemporaryDirectory[str]":
+    """A directory in memory, as /run is."""
+    return tempfile.TemporaryDirectory(prefix="ocibridge-bench-", dir="/dev/shm")
+
+
+def cpu_seconds(pid: int) -> float:
+    """The time that a process has spent on a CPU so far, to the nanosecond (proc_pid_schedstat)."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
+def memory_mib(pid: int) -> float:
+    """What a process has in memory (VmRSS), in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def descriptors(pid: int) -> int:
+    """How many files a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is called: whose method, and what its one argument is: "i" a descriptor, "s" an id, "" none."""
+
+    name: str
+    path: str
+    interface: str
+    member: str
+    argument: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of calls showed. Latencies in microseconds."""
+
+    calls: int
+    seconds: float
+    p50: float
+    p99: float
+
+
+def load(address: str, target: Target, depth: int, seconds: float, containers: int) -> Load:
+    """Call for some seconds, `depth` at once. A call that fails ends the benchmark: its figures would say nothing."""
+    arguments = [compiled("load"), target.name, target.path, target.interface, target.member, target.argument]
+    result = subprocess.run(
+        [*arguments, str(depth), str(seconds), str(containers)],
+        env={"DBUS_SESSION_BUS_ADDRESS": address},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    calls, failures, took, p50, p99 = result.stdout.split()
+    if int(failures):
+        sys.exit(f"{failures} of {calls} calls of {target.member} of {target.name} failed: {result.stderr}")
+    return Load(int(calls), float(took), float(p50), float(p99))
