@@ -100,7 +100,7 @@ def in_a_row(pairs: int) -> Storm:
         with tempfile.TemporaryDirectory() as directory:
             bundle = str(make_bundle(Path(directory), "sleep"))
             for number in range(pairs):
-                arguments = (f"row{number}", bundle, [], "", "", [], 0, 0)
+                arguments: tuple[Any, ...] = (f"row{number}", bundle, [], "", "", [], 0, 0)
                 reply = await bus.call(*DOBBY, "StartFromBundle", "ssahssasuu", *arguments)
                 await bus.call(*DOBBY, "Stop", "ib", reply.get_contents(), True)
 

@@ -18,7 +18,7 @@ FLOOR: Final = "C forwarder"
 OURS: Final = "ocibridge"
 PLAIN: Final = "ocibridge without uvloop"
 OCIBRIDGE: Final = str(Path(sys.executable).with_name("ocibridge"))
-WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.cli import main; sys.exit(main())"
+WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.entry import main; sys.exit(main())"
 PEERS: Final = {
     "python-sdbus, classes": "sdbus_classes",
     "dbus-fast, classes": "dbus_fast_classes",

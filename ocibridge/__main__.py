@@ -2,6 +2,6 @@
 
 import sys
 
-from ocibridge.cli import main
+from ocibridge.entry import main
 
 sys.exit(main())

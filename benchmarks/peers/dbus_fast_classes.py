@@ -33,7 +33,7 @@ async def main() -> None:
     dobby = bus.get_proxy_object(DOBBY[0], DOBBY[1], DOBBY_XML).get_interface(DOBBY[2])
     bus.export(PATH, Forwarder(dobby))
     await bus.request_name(sys.argv[1])
-    await bus.wait_for_disconnect()
+    await asyncio.Event().wait()
 
 
 asyncio.run(main())

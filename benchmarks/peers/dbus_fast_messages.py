@@ -29,7 +29,7 @@ async def main() -> None:
 
     bus.add_message_handler(called)
     await bus.request_name(sys.argv[1])
-    await bus.wait_for_disconnect()
+    await asyncio.Event().wait()
 
 
 asyncio.run(main())

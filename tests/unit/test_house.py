@@ -55,7 +55,8 @@ ALLOWED = {
     "api": {"api", "core", "vocabulary", "bus", "owners", "journal"},
     "daemon": {"api", "dobby", "core", "vocabulary", "bus", "owners", "journal", "notify", "chronicle", "soon", "reload"},
     "cli": {"daemon", "journal", "config_files", "vocabulary"},
-    "__main__": {"cli"},
+    "entry": {"cli"},
+    "__main__": {"entry"},
 }
 
 

@@ -1,0 +1,14 @@
+"""The way in: what has to be decided before asyncio is imported."""
+
+import sys
+from importlib.util import find_spec
+
+
+def main() -> int:
+    """Run the program; the exit code."""
+    if find_spec("uvloop") is None:  # which insists on it
+        # asyncio does without TLS where there is none, and so do we: on a private bus, for 4 MiB less.
+        sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is told that there is none
+    from ocibridge.cli import main as run  # noqa: PLC0415 - not before that
+
+    return run()
