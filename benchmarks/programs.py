@@ -39,16 +39,8 @@ def until_owned(address: str, name: str) -> None:
 
 def bus_process(address: str) -> int:
     """The process id of the bus itself."""
-    call = [
-        "busctl",
-        f"--address={address}",
-        "call",
-        "org.freedesktop.DBus",
-        "/",
-        "org.freedesktop.DBus",
-        "GetConnectionUnixProcessID",
-        "s",
-    ]
+    driver = "org.freedesktop.DBus"
+    call = ["busctl", f"--address={address}", "call", driver, "/", driver, "GetConnectionUnixProcessID", "s", driver]
     return int(subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()[1])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Method:
     """A method that we serve: its signatures, the names of its arguments, and who answers a call (a message) of it."""
 
@@ -17,7 +17,7 @@ class Method:
     answer: Callable[[Any], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Property:
     """A property that we serve; unless `constant` or `silent`, we announce its changes.
 
@@ -32,7 +32,7 @@ class Property:
     write: Callable[[Any, str], None] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signal:
     """A signal that we send."""
 
@@ -41,7 +41,7 @@ class Signal:
     arguments: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interface:
     """All members of one interface of one object."""
 

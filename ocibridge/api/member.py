@@ -28,7 +28,7 @@ def itself(result: Any) -> tuple[Any, ...]:
     return (result,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A method of ours: what it is called, what it takes and gives, who does it.
 

@@ -15,7 +15,7 @@ from ocibridge.info import Info
 from ocibridge.model import Container
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verb:
     """`on_manager` and `on_container` are its names there; the rest is as with `Member`.
 
