@@ -62,11 +62,14 @@ class Boundary:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
         others = self._by_caller.get(call.sender, 0)
         call.is_one_too_many = others >= self._settings.now.limits.per_caller
-        self._by_caller[call.sender] = others + (not call.is_one_too_many)
+        if not call.is_one_too_many:
+            self._by_caller[call.sender] = others + 1
 
     def _uncount(self, call: Call) -> None:
         del self._under_way[call]
-        others = self._by_caller[call.sender] - (not call.is_one_too_many)
+        if call.is_one_too_many:
+            return
+        others = self._by_caller[call.sender] - 1
         if others:
             self._by_caller[call.sender] = others
         else:

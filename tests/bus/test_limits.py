@@ -74,3 +74,13 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
     for _ in range(3):
         await client.oci("listContainers")
     assert under_way_at_replies == [0, 0, 0]
+
+
+async def test_a_burst_of_calls_that_take_no_time(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+    """The ones that counted are over before the ones too many are refused: these get their reply as well."""
+    start_dobby()
+    daemon = await start_bridge(limits=Limits(per_caller=1))
+    await client.until_property("DobbyAvailable", wanted=True)
+    refusals = await asyncio.gather(*(client.refused("getLastExit", "s", "app") for _ in range(5)))
+    assert [name for name, _ in refusals] == ["NoSuchContainer"] + ["LimitsExceeded"] * 4
+    assert daemon._boundary._by_caller == {}
