@@ -11,12 +11,12 @@ PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus pyt
 BENCH_PACKAGES := gcc libc6-dev pkg-config libsystemd-dev python3-matplotlib
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
 
-.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon bench bench-tools soak lock clean
+.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon hostile bench bench-tools soak lock clean
 
 run: setup
 	@$(BIN)/python -m tests.standin.run
 
-test: lint types unit machine bus daemon
+test: lint types unit machine bus daemon hostile
 
 # A real systemd, system bus and journal, in boxes, and the package: as root.
 test-system: setup deb-tools
@@ -56,7 +56,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit machine bus daemon: setup
+unit machine bus daemon hostile: setup
 	$(BIN)/python -m pytest tests/$@
 
 # For long: how many seconds the random machine plays, how often Dobby dies under load.

@@ -1,0 +1,73 @@
+"""ocibridge as a process of its own, before a stand-in Dobby, on a bus that lets everybody do everything."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.wire import OURS, Wire
+from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Who is attacked, and where. `log`: what it has on stderr."""
+
+    address: str
+    process: Process
+    log: Path
+
+    @property
+    def memory_kib(self) -> int:
+        lines = Path(f"/proc/{self.process.child.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+    @property
+    def files(self) -> int:
+        return len(list(Path(f"/proc/{self.process.child.pid}/fd").iterdir()))
+
+    def caller(self) -> Wire:
+        return Wire(self.address)
+
+    def check(self) -> None:
+        """It lives, serves an honest caller, and nothing has surprised it."""
+        assert self.process.child.poll() is None
+        with self.caller() as honest:
+            assert honest.is_served()
+        said = self.log.read_text()
+        assert "unforeseen" not in said, said[-2000:]
+        assert "Traceback" not in said, said[-2000:]
+
+
+Attack = Callable[..., Victim]
+
+
+@pytest.fixture
+def attack(tmp_path: Path) -> Iterator[Attack]:
+    """Starts a victim on a bus of that kind; it is checked when the test is over."""
+    with ExitStack() as stack:
+        victims = []
+
+        def start(kind: str = "system") -> Victim:
+            address = stack.enter_context(private_bus(kind))
+            stack.enter_context(standin_dobby(address, tmp_path))
+            log = tmp_path / "log"
+            file = stack.enter_context(log.open("wb"))
+            process = stack.enter_context(ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=file))
+            wait = ["gdbus", "wait", "--session", "--timeout=20", OURS]
+            subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+            victims.append(Victim(address, process, log))
+            return victims[-1]
+
+        yield start
+        for victim in victims:
+            victim.check()
+
+
+@pytest.fixture
+def victim(attack: Attack) -> Victim:
+    """One on a bus with a system bus's limits."""
+    return attack()
