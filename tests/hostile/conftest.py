@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.wire import OURS, Wire
+from tests.hostile.wire import INTERFACE, OURS, Wire
 from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
 
 
 @dataclass(frozen=True)
 class Victim:
-    """Who is attacked, and where. `log`: what it has on stderr."""
+    """Who is attacked, and where. `log`: what it has on stderr; `honest`: how an honest call ends in the end."""
 
     address: str
     process: Process
     log: Path
+    honest: str
 
     @property
     def memory_kib(self) -> int:
@@ -36,7 +37,7 @@ class Victim:
         """It lives, serves an honest caller, and nothing has surprised it."""
         assert self.process.child.poll() is None
         with self.caller() as honest:
-            assert honest.is_served()
+            assert honest.outcome("listContainers") == self.honest
         said = self.log.read_text()
         assert "unforeseen" not in said, said[-2000:]
         assert "Traceback" not in said, said[-2000:]
@@ -47,19 +48,20 @@ Attack = Callable[..., Victim]
 
 @pytest.fixture
 def attack(tmp_path: Path) -> Iterator[Attack]:
-    """Starts a victim on a bus of that kind; it is checked when the test is over."""
+    """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""
     with ExitStack() as stack:
         victims = []
 
-        def start(kind: str = "system") -> Victim:
-            address = stack.enter_context(private_bus(kind))
-            stack.enter_context(standin_dobby(address, tmp_path))
+        def start(*, dobby: bool = True) -> Victim:
+            address = stack.enter_context(private_bus("system"))
+            if dobby:
+                stack.enter_context(standin_dobby(address, tmp_path))
             log = tmp_path / "log"
             file = stack.enter_context(log.open("wb"))
             process = stack.enter_context(ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=file))
             wait = ["gdbus", "wait", "--session", "--timeout=20", OURS]
             subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
-            victims.append(Victim(address, process, log))
+            victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))
             return victims[-1]
 
         yield start
@@ -69,5 +71,5 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
 
 @pytest.fixture
 def victim(attack: Attack) -> Victim:
-    """One on a bus with a system bus's limits."""
+    """One before a stand-in Dobby."""
     return attack()

@@ -64,12 +64,21 @@ class Wire:
     def reply(self, serial: int) -> Message:
         """The reply to that call."""
         while serial not in self._replies:
-            message = Unmarshaller(self._stream).unmarshall()
-            if message is None:
-                raise EOFError("the bus has closed the connection")
+            message = self.next()
             if message.message_type in {MessageType.METHOD_RETURN, MessageType.ERROR}:
                 self._replies[message.reply_serial] = message
         return self._replies.pop(serial)
+
+    def next(self) -> Message:
+        """The next message of any kind. Raises EOFError where the bus, or `hang_up`, has closed the connection."""
+        message: Message | None = Unmarshaller(self._stream).unmarshall()
+        if message is None:
+            raise EOFError("the bus has closed the connection")
+        return message
+
+    def hang_up(self) -> None:
+        """End the connection, under whoever reads from it."""
+        self.socket.shutdown(socket.SHUT_RDWR)
 
     def ask(self, message: Message) -> Message:
         """Send a call, and await its reply."""
