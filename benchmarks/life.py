@@ -109,5 +109,6 @@ def _grow_old(address: str, pid: int, calls: int) -> list[Age]:
         if done >= due:
             ages.append(Age(done, memory_mib(pid), descriptors(pid)))
             due += calls // 10
-    ages.append(Age(done, memory_mib(pid), descriptors(pid)))
+    if ages[-1].calls < done:
+        ages.append(Age(done, memory_mib(pid), descriptors(pid)))
     return ages

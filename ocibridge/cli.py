@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: it saves a sixth of the CPU time of a call, for 2 MiB (`make bench`)."""
+    """uvloop where it is installed: it saves a sixth of the CPU time of a call, for 6 MiB (README)."""
     try:
         import uvloop  # noqa: PLC0415 - optional, and not for --check-config
     except ImportError:

@@ -102,8 +102,7 @@ class Boundary:
             self._uncount(call)  # before the reply as well: a caller that has it may call again at once
         if message.expect_reply:
             self._bus.send(reply, large=call.member.result_signature in LARGE)
-        if call.member.changes or call.refusal is not None:
-            call.record(self._mirror)
+        call.record(self._mirror)
 
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Perform a call that came inside another one, and log it like one of its own.
@@ -130,8 +129,7 @@ class Boundary:
     def _begin(self, call: Call, arguments: tuple[Any, ...]) -> Awaitable[Any]:
         member = call.member
         call.arrived(arguments, self._mirror)
-        if call.is_one_too_many or self._stopping:
-            self._check_welcome(call)
+        self._check_welcome(call)
         for name, value in zip(member.arguments, arguments, strict=True):
             check_size(name, value, member.largest)
         work = member.run(*arguments, call.caller) if member.by_whom else member.run(*arguments)

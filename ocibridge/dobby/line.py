@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Call(msgspec.Struct, Generic[T], eq=False):
-    """One call on its way: waiting here until `sent_at` (loop time) is set, outstanding at Dobby from then on.
+    """One call on its way: waiting here until `sent_at` (time.monotonic) is set, outstanding at Dobby from then on.
 
     `is_over`: whoever asks has been told. What `arrived` does comes later where Dobby answers later.
     """
@@ -28,13 +28,15 @@ class Call(msgspec.Struct, Generic[T], eq=False):
     sent_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
     is_over: bool = False
-    askers: list[Any] = []  # futures of T
+    askers: deque[Any] = msgspec.field(default_factory=deque)  # futures of T
     value: T | None = None
     refusal: BridgeError | None = None
 
     def share(self) -> "asyncio.Future[T]":
         """The answer, in a future of the asker's own, who may give it up."""
         asker: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        while self.askers and self.askers[0].done():  # given up: as many as ask while Dobby is slow must not pile up
+            self.askers.popleft()
         self.askers.append(asker)
         if self.is_over:
             self._tell()

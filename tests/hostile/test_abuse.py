@@ -143,6 +143,8 @@ def test_forged_signals_change_nothing(victim: Victim) -> None:
     with victim.caller() as caller:
         name_owner = Message(destination=DRIVER, path="/", interface=DRIVER, member="GetNameOwner", signature="s", body=[OURS])
         owner = caller.ask(name_owner).body[0]
+        everything = Message(destination=DRIVER, path="/", interface=DRIVER, member="AddMatch", signature="s", body=["type='signal'"])
+        assert caller.ask(everything).message_type is MessageType.METHOD_RETURN
         to: dict[str, Any]
         for to in ({}, {"destination": owner}, {"destination": OURS}):
             forged(caller, "Started", "is", [7, "ghost"], **to)
@@ -160,6 +162,8 @@ def test_forged_signals_change_nothing(victim: Victim) -> None:
         assert caller.reply(caller.call("listContainers")).body == [[]]
         status = caller.reply(caller.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES)).body[0].value
         assert status == "ready"
+        assert [m.member for m in caller.others if m.path and m.path.startswith(PATH)] == []
+        assert caller.outcome("getLastExit", "s", ("ghost",)) == f"{INTERFACE}.Error.NoSuchContainer"
 
 
 def test_a_thousand_match_rules(victim: Victim) -> None:

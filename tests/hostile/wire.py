@@ -29,6 +29,7 @@ class Wire:
         self._stream: Any = self.socket.makefile("rb", buffering=0)
         self._serial = 0
         self._replies: dict[int, Message] = {}
+        self.others: list[Message] = []  # what else has come meanwhile: signals
         self.name: str = self.ask(Message(destination=DRIVER, path="/", interface=DRIVER, member="Hello")).body[0]
 
     def __enter__(self) -> "Wire":
@@ -67,6 +68,8 @@ class Wire:
             message = self.next()
             if message.message_type in {MessageType.METHOD_RETURN, MessageType.ERROR}:
                 self._replies[message.reply_serial] = message
+            else:
+                self.others.append(message)
         return self._replies.pop(serial)
 
     def next(self) -> Message:

@@ -98,6 +98,16 @@ async def test_an_answer_is_told_to_all_who_still_wait_and_to_those_who_come_lat
     assert not asked.is_wanted
 
 
+async def test_askers_who_gave_up_do_not_pile_up() -> None:
+    slow = call(STOP)
+    for _ in range(1000):
+        slow.share().cancel()
+    waiting = slow.share()
+    assert len(slow.askers) == 1
+    slow.settle(True)
+    assert await waiting is True
+
+
 async def test_a_refusal_is_told_to_all_who_ask_and_nobody_has_to_hear_it() -> None:
     refused = call(STOP)
     first, _ = refused.share(), refused.share()
