@@ -59,12 +59,12 @@ types: setup
 unit machine bus daemon hostile: setup
 	$(BIN)/python -m pytest tests/$@
 
-# For long: how many seconds the random machine plays, how often Dobby dies under load.
+# For long: how many seconds the random machine plays, and the hostile world lasts (figures: build/soak.json); how often Dobby dies under load.
 SECONDS := 1800
 DEATHS := 5000
 
 soak: setup
-	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/machine
+	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/machine tests/hostile/test_soak.py
 	OCIBRIDGE_DEATHS=$(DEATHS) $(BIN)/python -m pytest tests/bus/test_observer.py
 
 # What ocibridge costs beside the floor: benchmarks/results.md, .png, .json. BENCH="--rounds 2 --calls 1000 …" for a short look.

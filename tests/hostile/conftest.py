@@ -1,10 +1,12 @@
 """ocibridge as a process of its own, before a stand-in Dobby, on a bus that lets everybody do everything."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,13 +54,17 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
     with ExitStack() as stack:
         victims = []
 
-        def start(*, dobby: bool = True) -> Victim:
+        def start(*, dobby: bool = True, **keys: Any) -> Victim:
+            """`keys`: of its configuration."""
             address = stack.enter_context(private_bus("system"))
             if dobby:
                 stack.enter_context(standin_dobby(address, tmp_path))
             log = tmp_path / "log"
             file = stack.enter_context(log.open("wb"))
-            process = stack.enter_context(ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=file))
+            configuration = tmp_path / "ocibridge.yaml"
+            configuration.write_text(json.dumps(keys))
+            options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)}
+            process = stack.enter_context(ocibridge(address, *options, environment=environment, stderr=file))
             wait = ["gdbus", "wait", "--session", "--timeout=20", OURS]
             subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
             victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))

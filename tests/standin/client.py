@@ -103,13 +103,14 @@ class Client:
 
     async def until_signal(self, *wanted: Any) -> None:
         """Until (member, *first arguments) has been heard."""
-        await self._until(lambda: any((member, *body)[: len(wanted)] == wanted for member, body in self.signals))
+        await self.until(lambda: any((member, *body)[: len(wanted)] == wanted for member, body in self.signals))
 
     async def until_heard(self, count: int, *members: str) -> None:
         """Until so many signals of these members have been heard."""
-        await self._until(lambda: len(self.heard(*members)) >= count)
+        await self.until(lambda: len(self.heard(*members)) >= count)
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Until it holds: looked at now, and with each signal that is heard."""
         async with asyncio.timeout(BOUND):
             while not holds():
                 self._news.clear()
