@@ -1,22 +1,19 @@
 """What can be told of a bundle or a spec from its files, before Dobby is asked to start it (design 3).
 
-Files are read in a thread, since flash can be slow, and nothing that is not a regular file is ever read.
+Nothing that is not a regular file is ever read.
 """
 
-import asyncio
 import os
 import stat
-import threading
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final
+
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from ocibridge import json_text
 from ocibridge.errors import InvalidArgs, NotSupported, shown
 from ocibridge.model import Origin, Plan
-
-T = TypeVar("T")
+from ocibridge.readers import Readers, raise_shortage
 
 LARGEST_SPEC: Final = 1 << 20
 LARGEST_CONFIG: Final = 8 << 20
@@ -24,42 +21,34 @@ CONFIG: Final = "config.json"
 ENCRYPTED: Final = ("rootfs.img", "config.json.jwt")
 
 
-async def plan_bundle(path: str) -> Plan:
-    """Look into the bundle at `path`. Raises InvalidArgs, NotSupported; what we cannot see is left to Dobby."""
-    return await _in_thread(_plan_bundle, path)
+class _Config(Struct):
+    """What counts of a config.json."""
+
+    plugins: Raw | UnsetType = field(default=UNSET, name="rdkPlugins")
 
 
-async def spec_text(dobby_spec: str) -> str:
-    """The text of a Dobby spec, given as itself or as the absolute path of its file. Raises InvalidArgs."""
-    if dobby_spec.startswith("/"):
-        return await _in_thread(_spec_in_file, dobby_spec)
-    return _checked_spec(dobby_spec, "dobbySpec")
+class _Spec(Struct):
+    """Nothing of a spec counts, but that it is an object."""
 
 
-async def _in_thread(read: Callable[[str], T], path: str) -> T:
-    """`read(path)`, in a thread that may hang with its file system: asyncio's own would then keep us from ending."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+class Bundles:
+    """Looks into bundles and specs."""
 
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if answer.cancelled():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(cast("T", result))
+    def __init__(self) -> None:
+        self._readers = Readers()
 
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = read(path)
-        except BaseException as failure:  # noqa: BLE001 - it is raised again where the answer is awaited
-            error = failure
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, result, error)
+    async def plan(self, path: str) -> Plan:
+        """What is to be known of the bundle at `path`; what we cannot see is left to Dobby.
 
-    threading.Thread(target=work, daemon=True).start()
-    return await answer
+        Raises InvalidArgs, NotSupported, LimitsExceeded.
+        """
+        return await self._readers.run(lambda: _plan_bundle(path))
+
+    async def spec_text(self, dobby_spec: str) -> str:
+        """The text of a Dobby spec, given as itself or as the absolute path of its file. Raises InvalidArgs, LimitsExceeded."""
+        if dobby_spec.startswith("/"):
+            return await self._readers.run(lambda: _spec_in_file(dobby_spec))
+        return _checked_spec(dobby_spec, "dobbySpec")
 
 
 def _plan_bundle(path: str) -> Plan:
@@ -67,7 +56,8 @@ def _plan_bundle(path: str) -> Plan:
         entries = os.listdir(path)
     except NotADirectoryError:
         raise InvalidArgs(f"bundlePath {shown(path)}: is not a directory") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        raise_shortage(error, f"bundlePath {shown(path)}")
         return Plan(Origin.BUNDLE, path)  # not to be seen from our sandbox
     if all(name in entries for name in ENCRYPTED):
         raise NotSupported(
@@ -79,17 +69,19 @@ def _plan_bundle(path: str) -> Plan:
 
 def _has_plugins(path: str) -> bool | None:
     """Whether config.json has an `rdkPlugins` object; None if we may not read it. Raises InvalidArgs if it is no JSON."""
+    named = f"bundlePath {shown(path)}"
     try:
-        config = json_text.parse(_read_regular(Path(path, CONFIG), LARGEST_CONFIG))
+        config = json_text.members(_read_regular(Path(path, CONFIG), LARGEST_CONFIG).decode(), _Config)
     except FileNotFoundError:
-        raise InvalidArgs(f"bundlePath {shown(path)}: has no {CONFIG}") from None
-    except OSError:
+        raise InvalidArgs(f"{named}: has no {CONFIG}") from None
+    except OSError as error:
+        raise_shortage(error, named)
         return None
+    except json_text.NotAnObject as error:
+        raise InvalidArgs(f"{named}: {CONFIG} {error}") from None
     except ValueError as error:
-        raise InvalidArgs(f"bundlePath {shown(path)}: {CONFIG} cannot be parsed: {error}") from None
-    if not isinstance(config, dict):
-        raise InvalidArgs(f"bundlePath {shown(path)}: {CONFIG} is not a JSON object")
-    return isinstance(config.get("rdkPlugins"), dict)
+        raise InvalidArgs(f"{named}: {CONFIG} cannot be parsed: {error}") from None
+    return config.plugins is not UNSET and bytes(config.plugins).startswith(b"{")
 
 
 def _spec_in_file(path: str) -> str:
@@ -97,6 +89,7 @@ def _spec_in_file(path: str) -> str:
         content = _read_regular(Path(path), LARGEST_SPEC)
         text = content.decode()
     except OSError as error:
+        raise_shortage(error, f"dobbySpec {shown(path)}")
         raise InvalidArgs(f"dobbySpec {shown(path)}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InvalidArgs(f"dobbySpec {shown(path)}: {error}") from None
@@ -107,11 +100,11 @@ def _checked_spec(text: str, named: str) -> str:
     try:
         if len(text.encode()) > LARGEST_SPEC:
             raise InvalidArgs(f"{named}: larger than 1 MiB")
-        spec = json_text.parse(text)
+        json_text.members(text, _Spec)
+    except json_text.NotAnObject as error:
+        raise InvalidArgs(f"{named}: {error}") from None
     except ValueError as error:
         raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
-    if not isinstance(spec, dict) or "\0" in text:
-        raise InvalidArgs(f"{named}: is JSON, but not an object")
     return text
 
 

@@ -16,6 +16,8 @@ from ocibridge.model import Origin, Plan
 log = structlog.get_logger()
 
 LARGEST: Final = 4 << 20
+# Files, each of another bus: one that has been restarted is another one.
+MOST_KEPT: Final = 8
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -71,8 +73,17 @@ class Memory:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")
             draft.write_bytes(msgspec.json.encode(_File(life, known)))
+            is_new = not self._path.exists()
             draft.replace(self._path)
+            if is_new:
+                self._forget_old_buses()
+            self._warned = False
         except OSError as error:
             if not self._warned:
                 self._warned = True
                 log.warning("what is known of containers' bundles cannot be kept over a restart", file=str(self._path), reason=str(error))
+
+    def _forget_old_buses(self) -> None:
+        files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns) if self._path else []
+        for file in files[:-MOST_KEPT]:
+            file.unlink(missing_ok=True)

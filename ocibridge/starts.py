@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ocibridge import arguments, bundles
+from ocibridge import arguments
+from ocibridge.bundles import Bundles
 from ocibridge.errors import ContainerExists, DobbyRefused, shown
 from ocibridge.lookup import WHERE_DOBBY_LOGS
 from ocibridge.mirror import Mirror
@@ -27,6 +28,7 @@ class Starts:
     """The starts under way: of two starts of one id at once, the second is refused."""
 
     def __init__(self, mirror: Mirror, dobby: Dobby) -> None:
+        self._bundles = Bundles()
         self._mirror = mirror
         self._dobby = dobby
         self._preparing: set[str] = set()
@@ -43,7 +45,7 @@ class Starts:
         _check_socket(socket)
         arguments.check_environment(env)
         with self._claim(container_id):
-            plan = await bundles.plan_bundle(path)
+            plan = await self._bundles.plan(path)
             self._plan(container_id, plan)
             descriptor = await self._dobby.start_from_bundle(container_id, path, command, socket, env)
         return await self._started(container_id, descriptor, f"bundle {shown(path)}", BUNDLE_CAUSES)
@@ -54,7 +56,7 @@ class Starts:
         arguments.check_command(command)
         _check_socket(socket)
         with self._claim(container_id):
-            spec = await bundles.spec_text(dobby_spec)
+            spec = await self._bundles.spec_text(dobby_spec)
             # Dobby makes the bundle of a spec itself, with the networking plugin at the least (captures, 31_…).
             self._plan(container_id, Plan(Origin.SPEC, plugins=True))
             descriptor = await self._dobby.start_from_spec(container_id, spec, command, socket)

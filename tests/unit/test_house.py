@@ -12,7 +12,7 @@ MODULES = {
 VOCABULARY = {"members", "message_ids", "problems", "names", "errors", "model", "exits", "events", "observations", "config", "settings"}
 CORE = {
     "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory", "mirror",
-    "order", "picture", "plans", "port", "starts", "states", "stops", "waits",
+    "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
 }  # fmt: skip
 MOST_LINES = 250
 # The one module of ours through which each of these is reached.
