@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from ocibridge import chronicle
+from ocibridge import chronicle, signals
 from ocibridge.api.announcer import Announcer
 from ocibridge.api.boundary import Boundary
 from ocibridge.api.callers import Callers
@@ -91,8 +90,7 @@ class Daemon:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        for number, handler in ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self._reload_configuration)):
-            loop.add_signal_handler(number, handler)
+        signals.take(loop, self.stop, self._reload_configuration)
         watchdog = loop.create_task(self._notify.feed_watchdog())
         try:
             await self._begin()
@@ -208,6 +206,8 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
         log.error(str(failure), MESSAGE_ID=MessageId.BUS_LOST)
     except ErrorReply as failure:
         log.error(str(failure))
+    finally:
+        signals.shut_out()
     return os.EX_UNAVAILABLE
 
 

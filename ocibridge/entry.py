@@ -1,11 +1,14 @@
-"""The way in: what has to be decided before asyncio is imported."""
+"""The way in: what has to be decided before anything else is imported."""
 
 import sys
 from importlib.util import find_spec
 
+from ocibridge import signals
+
 
 def main() -> int:
     """Run the program; the exit code."""
+    signals.hold_back()
     if find_spec("uvloop") is None:  # which insists on it
         # asyncio does without TLS where there is none, and so do we: on a private bus, for 4 MiB less.
         sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is told that there is none

@@ -48,6 +48,12 @@ class Victim:
 Attack = Callable[..., Victim]
 
 
+def until_owned(address: str, name: str = OURS) -> None:
+    """Until somebody on that bus has that name."""
+    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
+    subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+
+
 @pytest.fixture
 def attack(tmp_path: Path) -> Iterator[Attack]:
     """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""
@@ -59,14 +65,14 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
             address = stack.enter_context(private_bus("system"))
             if dobby:
                 stack.enter_context(standin_dobby(address, tmp_path))
+                until_owned(address, "org.rdk.dobby")
             log = tmp_path / "log"
             file = stack.enter_context(log.open("wb"))
             configuration = tmp_path / "ocibridge.yaml"
             configuration.write_text(json.dumps(keys))
             options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)}
             process = stack.enter_context(ocibridge(address, *options, environment=environment, stderr=file))
-            wait = ["gdbus", "wait", "--session", "--timeout=20", OURS]
-            subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+            until_owned(address)
             victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))
             return victims[-1]
 

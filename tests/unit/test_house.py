@@ -49,13 +49,14 @@ ALLOWED = {
     "notify": {"vocabulary"},
     "chronicle": {"vocabulary"},
     "soon": {"vocabulary"},
+    "signals": {"vocabulary"},
     "config_files": {"vocabulary"},
     "reload": {"vocabulary", "journal"},
     "dobby": {"dobby", "core", "vocabulary", "bus", "owners"},
     "api": {"api", "core", "vocabulary", "bus", "owners", "journal"},
-    "daemon": {"api", "dobby", "core", "vocabulary", "bus", "owners", "journal", "notify", "chronicle", "soon", "reload"},
+    "daemon": {"api", "dobby", "core", "vocabulary", "bus", "owners", "journal", "notify", "chronicle", "soon", "reload", "signals"},
     "cli": {"daemon", "journal", "config_files", "vocabulary"},
-    "entry": {"cli"},
+    "entry": {"cli", "signals"},
     "__main__": {"entry"},
 }
 
