@@ -4,7 +4,6 @@ Nothing that is not a regular file is ever read.
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from ocibridge import json_text
 from ocibridge.errors import InvalidArgs, NotSupported, shown
+from ocibridge.files import read_regular
 from ocibridge.model import Origin, Plan
 from ocibridge.readers import Readers, raise_shortage
 
@@ -71,7 +71,7 @@ def _has_plugins(path: str) -> bool | None:
     """Whether config.json has an `rdkPlugins` object; None if we may not read it. Raises InvalidArgs if it is no JSON."""
     named = f"bundlePath {shown(path)}"
     try:
-        config = json_text.members(_read_regular(Path(path, CONFIG), LARGEST_CONFIG).decode(), _Config)
+        config = json_text.members(read_regular(Path(path, CONFIG), LARGEST_CONFIG).decode(), _Config)
     except FileNotFoundError:
         raise InvalidArgs(f"{named}: has no {CONFIG}") from None
     except OSError as error:
@@ -86,7 +86,7 @@ def _has_plugins(path: str) -> bool | None:
 
 def _spec_in_file(path: str) -> str:
     try:
-        content = _read_regular(Path(path), LARGEST_SPEC)
+        content = read_regular(Path(path), LARGEST_SPEC)
         text = content.decode()
     except OSError as error:
         raise_shortage(error, f"dobbySpec {shown(path)}")
@@ -106,15 +106,3 @@ def _checked_spec(text: str, named: str) -> str:
     except ValueError as error:
         raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
     return text
-
-
-def _read_regular(path: Path, largest: int) -> bytes:
-    """The content of a regular file. Opening never blocks (a FIFO would); raises OSError, or ValueError if too large."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("is not a regular file")
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        raise ValueError(f"is larger than {largest >> 20} MiB")
-    return content

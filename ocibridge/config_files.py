@@ -1,10 +1,12 @@
 """Where the configuration is (design 11, UAPI.6): the first main file of three folders, then the drop-ins of all three."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ocibridge.config import Config, ConfigError, config_of, mapping_of
+from ocibridge.files import read_regular
 
 # The administrator's, what is there until the next boot, the vendor's: the first one has the last word.
 FOLDERS: Final = tuple(Path(f"{root}/ocibridge") for root in ("/etc", "/run", "/usr/lib"))
@@ -45,10 +47,8 @@ def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(file: Path) -> str:
     try:
-        with file.open(encoding="utf-8") as opened:
-            text = opened.read(LARGEST_FILE + 1)
-    except (OSError, UnicodeDecodeError) as error:
+        return "" if file.samefile(os.devnull) else read_regular(file, LARGEST_FILE).decode()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
-    if len(text) > LARGEST_FILE:
-        raise ConfigError(f"{file}: larger than 1 MiB")
-    return text

@@ -1,5 +1,6 @@
 """Where the configuration is looked for, and how the files come together (design 11, UAPI.6)."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,11 @@ def test_what_is_wrong_names_its_file(folders: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff", "cannot be read"), (b"#" * ((1 << 20) + 1), "larger than 1 MiB"), (None, "cannot be read: .*directory")],
+    [
+        (b"\xff", "cannot be read"),
+        (b"#" * ((1 << 20) + 1), "cannot be read: is larger than 1 MiB"),
+        (None, "cannot be read: is not a regular file"),
+    ],
     ids=["no text", "too large", "a folder"],
 )
 def test_what_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -> None:
@@ -81,3 +86,31 @@ def test_a_folder_that_cannot_be_looked_into(folders: list[Path], monkeypatch: p
     monkeypatch.setattr(Path, "exists", forbidden)
     with pytest.raises(ConfigError, match=r"etc/ocibridge\.yaml: .*Permission denied"):
         find(folders)
+
+
+def test_what_is_no_regular_file_is_refused_and_blocks_nobody(folders: list[Path]) -> None:
+    """A FIFO would hold the daemon until its watchdog bites."""
+    file = folders[0] / "ocibridge.yaml"
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match=f"^{file}: .*not a regular file"):
+        load(find(folders))
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=f"^{file}: .*not a regular file"):
+        load(find(folders))
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"limits: &a [*a]", "limits"), (b"\0", "special character")])
+def test_what_no_editor_writes(folders: list[Path], content: bytes, told: str) -> None:
+    file = folders[0] / "ocibridge.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^{file}: .*{told}"):
+        load(find(folders))
+
+
+def test_aliases_of_aliases_are_no_bomb(folders: list[Path]) -> None:
+    """YAML's billion laughs: references cost nothing until somebody writes them out."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (folders[0] / "ocibridge.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError):
+        load(find(folders))

@@ -170,3 +170,19 @@ def test_memories_of_buses_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
         Memory(tmp_path / f"org.rdk.OCIContainer-{bus}.json").keep("x", {})
     assert len(list(tmp_path.iterdir())) <= MOST_KEPT
     assert (tmp_path / "org.rdk.OCIContainer-99.json").exists()
+
+
+@pytest.mark.parametrize("what", ["directory", "fifo", "large"])
+async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "spec"
+    if what == "directory":
+        file.mkdir()
+    elif what == "fifo":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(b"x" * (2 << 20))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(InvalidArgs, match="dobbySpec"):
+            await Bundles().spec_text(str(file))
+    assert len(os.listdir("/proc/self/fd")) == before

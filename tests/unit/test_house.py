@@ -9,7 +9,20 @@ ROOT = Path(__file__).parents[2] / "ocibridge"
 MODULES = {
     ".".join(("ocibridge", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
 }
-VOCABULARY = {"members", "message_ids", "problems", "names", "errors", "model", "exits", "events", "observations", "config", "settings"}
+VOCABULARY = {
+    "members",
+    "message_ids",
+    "problems",
+    "names",
+    "errors",
+    "model",
+    "exits",
+    "events",
+    "observations",
+    "config",
+    "files",
+    "settings",
+}
 CORE = {
     "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory", "mirror",
     "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
