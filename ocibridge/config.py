@@ -98,6 +98,7 @@ class Limits(_Section, frozen=True):
     in_flight: int = 32
     queued: int = 1024
     per_caller: int = 64
+    per_user: int = 512
 
 
 class Log(_Section, frozen=True):
@@ -177,7 +178,7 @@ def _check(config: Config) -> None:
 
 
 # Dobby has 49 reply slots, for us and everybody else on the bus (facts, points 1 and 2).
-LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20}
+LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, "per_user": 1 << 20}
 
 
 def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:

@@ -3,20 +3,36 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from ocibridge.bus import Bus, ErrorReply, Message
 from ocibridge.names import DRIVER, DRIVER_PATH
 
-RULE = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
+RULE: Final = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
+# A bus gives a connection 512 rules and no more: with one for each who waits, any user could take them all.
+LEAVING_RULE: Final = f"{RULE},arg2=''"
+
+
+class _Rule:
+    """One that the bus has, or is being given."""
+
+    def __init__(self, text: str, added: "asyncio.Task[None]") -> None:
+        self.text = text
+        self.added = added
+        self.users = 0
 
 
 class Owners:
-    """Watches names one by one: sdbus cannot say arg0, and without it every stranger that comes and goes wakes us."""
+    """Watches names one by one: sdbus cannot say arg0, and without it every stranger that comes and goes wakes us.
+
+    Of connections, as long as any of them is watched, we are told each time that one leaves.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._watched: dict[str, list[Callable[[str], None]]] = {}
         self._begun: asyncio.Task[None] | None = None
+        self._rules: dict[str, _Rule] = {}
         self._removals: set[asyncio.Task[None]] = set()
 
     async def watch(self, name: str, seen: Callable[[str], None]) -> None:
@@ -28,35 +44,47 @@ class Owners:
             self._begun = asyncio.get_running_loop().create_task(self._begin())
         await self._begun
         self._watched.setdefault(name, []).append(seen)
+        added = self._use_rule(_rule_of(name))
         try:
-            await self._bus.driver("AddMatch", "s", _rule_of(name))
-        except ErrorReply:
-            self._drop(name, seen)
+            await asyncio.shield(added)  # others wait for the same
+            seen(await self._owner_of(name))
+        except BaseException:
+            self.unwatch(name, seen)
             raise
-        try:
-            seen(str(await self._bus.driver("GetNameOwner", "s", name)))
-        except ErrorReply:
-            seen("")
 
     def unwatch(self, name: str, seen: Callable[[str], None]) -> None:
-        """No longer. The bus counts rules, so each `watch` has one of its own."""
-        self._drop(name, seen)
-        removal = asyncio.get_running_loop().create_task(self._remove(name))
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        """No longer."""
+        self._watched[name].remove(seen)
+        if not self._watched[name]:
+            del self._watched[name]
+        rule = self._rules[_rule_of(name)]
+        rule.users -= 1
+        if not rule.users:
+            del self._rules[rule.text]
+            removal = asyncio.get_running_loop().create_task(self._remove(rule))
+            self._removals.add(removal)
+            removal.add_done_callback(self._removals.discard)
 
-    async def _remove(self, name: str) -> None:
+    async def _owner_of(self, name: str) -> str:
+        try:
+            return str(await self._bus.driver("GetNameOwner", "s", name))
+        except ErrorReply:
+            return ""
+
+    def _use_rule(self, text: str) -> "asyncio.Task[None]":
+        if text not in self._rules:
+            self._rules[text] = _Rule(text, asyncio.get_running_loop().create_task(self._bus.driver("AddMatch", "s", text)))
+        self._rules[text].users += 1
+        return self._rules[text].added
+
+    async def _remove(self, rule: _Rule) -> None:
         with suppress(ErrorReply):
-            await self._bus.driver("RemoveMatch", "s", _rule_of(name))
+            await rule.added
+            await self._bus.driver("RemoveMatch", "s", rule.text)
 
     async def _begin(self) -> None:
         await self._bus.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", self._changed)
         await self._bus.driver("RemoveMatch", "s", RULE)  # the broad one, which sdbus has just added
-
-    def _drop(self, name: str, seen: Callable[[str], None]) -> None:
-        self._watched[name].remove(seen)
-        if not self._watched[name]:
-            del self._watched[name]
 
     def _changed(self, message: Message) -> None:
         name, _, owner = message.parse_to_tuple()
@@ -66,4 +94,4 @@ class Owners:
 
 
 def _rule_of(name: str) -> str:
-    return f"{RULE},arg0='{name}'"
+    return LEAVING_RULE if name.startswith(":") else f"{RULE},arg0='{name}'"

@@ -14,8 +14,9 @@ import structlog
 from ocibridge.api import values
 from ocibridge.api.callers import Callers
 from ocibridge.api.member import Call, Member
+from ocibridge.api.waiting import Waiting
 from ocibridge.arguments import check_size
-from ocibridge.bus import Bus, ErrorReply, Message
+from ocibridge.bus import Bus, Message
 from ocibridge.errors import BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.members import Method
 from ocibridge.message_ids import MessageId
@@ -26,8 +27,8 @@ from ocibridge.settings import Settings
 log = structlog.get_logger()
 
 STOPPING_TEXT: Final = "ocibridge is stopping"
-# A wait that is over this soon is not worth a question whether its caller is still there.
-SOON: Final = 0.2
+# Calls of all callers together: what keeps the memory bounded, however many connections a user opens.
+MOST_UNDER_WAY: Final = 2048
 # Out arguments that may be more than a socket takes at once.
 LARGE: Final = {"a(is)", "a{sv}", "s"}
 
@@ -37,13 +38,14 @@ class Boundary:
 
     def __init__(self, bus: Bus, owners: Owners, callers: Callers, mirror: Mirror, settings: Settings) -> None:
         self._bus = bus
-        self._owners = owners
+        self._waiting = Waiting(owners, callers, settings)
         self._mirror = mirror
         self._settings = settings
         self._callers = callers
         self._loop = asyncio.get_running_loop()
         self._under_way: dict[Call, asyncio.Task[None]] = {}
-        self._by_caller: dict[str, int] = {}  # how many of them, by unique name
+        self._by_caller: dict[str, int] = {}  # how many of them count, by unique name
+        self._counted = 0
         self._stopping = False
         self._is_over = False
 
@@ -61,14 +63,16 @@ class Boundary:
     def _count(self, call: Call) -> None:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
         others = self._by_caller.get(call.sender, 0)
-        call.is_one_too_many = others >= self._settings.now.limits.per_caller
+        call.is_one_too_many = others >= self._settings.now.limits.per_caller or self._counted >= MOST_UNDER_WAY
         if not call.is_one_too_many:
             self._by_caller[call.sender] = others + 1
+            self._counted += 1
 
     def _uncount(self, call: Call) -> None:
         del self._under_way[call]
         if call.is_one_too_many:
             return
+        self._counted -= 1
         others = self._by_caller[call.sender] - 1
         if others:
             self._by_caller[call.sender] = others
@@ -133,7 +137,7 @@ class Boundary:
         for name, value in zip(member.arguments, arguments, strict=True):
             check_size(name, value, member.largest)
         work = member.run(*arguments, call.caller) if member.by_whom else member.run(*arguments)
-        return self._while_there(call.sender, work) if member.waits else work
+        return self._waiting.while_there(call.sender, work) if member.waits else work
 
     def _reply(self, call: Call, message: Message) -> Message:
         try:
@@ -158,31 +162,9 @@ class Boundary:
 
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:
-            under_way = f"{self._settings.now.limits.per_caller} calls of yours are under way already"
-            raise LimitsExceeded(f"{call.member.name}: {under_way} (limits.per_caller); await one first")
+            most = self._settings.now.limits.per_caller
+            own = f"{most} calls of yours are under way already (limits.per_caller); await one first"
+            all_together = f"{MOST_UNDER_WAY} calls are under way already; try again later"
+            raise LimitsExceeded(f"{call.member.name}: {own if self._by_caller.get(call.sender, 0) >= most else all_together}")
         if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
-
-    async def _while_there(self, sender: str, work: Awaitable[Any]) -> Any:
-        """The result, unless the caller leaves the bus: then there is nobody to wait for it."""
-        waiting = asyncio.ensure_future(work)
-
-        def seen(owner: str) -> None:
-            if not owner:
-                waiting.cancel()
-
-        try:
-            await asyncio.wait([waiting], timeout=SOON)
-            if not waiting.done():
-                await self._owners.watch(sender, seen)
-                try:
-                    await asyncio.wait([waiting])
-                finally:
-                    self._owners.unwatch(sender, seen)
-        except ErrorReply as error:
-            raise LimitsExceeded(f"the bus does not let us see more callers leave: {error.text}") from None
-        finally:
-            waiting.cancel()
-        if waiting.cancelled():
-            raise Timeout("the caller has left the bus")
-        return waiting.result()

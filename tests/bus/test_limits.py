@@ -1,12 +1,14 @@
 """What one caller may have under way (limits.per_caller), and what is left to the others."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ocibridge.api import boundary
 from ocibridge.bus import Bus
 from ocibridge.config import Limits
 from tests.bus.conftest import StartDobby
@@ -84,3 +86,46 @@ async def test_a_burst_of_calls_that_take_no_time(client: Client, start_dobby: S
     refusals = await asyncio.gather(*(client.refused("getLastExit", "s", "app") for _ in range(5)))
     assert [name for name, _ in refusals] == ["NoSuchContainer"] + ["LimitsExceeded"] * 4
     assert daemon._boundary._by_caller == {}
+
+
+async def test_the_waits_of_one_user_are_bounded_over_all_connections(
+    address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
+    """One connection's limit bounds nobody who opens many; a wait that is over gives its place back."""
+    start_dobby()
+    await start_bridge(limits=Limits(per_user=5))
+    await client.until_property("DobbyAvailable", wanted=True)
+    others = [Client(await Bus.open(address)) for _ in range(3)]
+    waits = [asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 0)) for other in others for _ in range(3)]
+    done: set[asyncio.Task[tuple[str, str]]] = set()
+    async with asyncio.timeout(15):
+        while len(done) < 4:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=15)
+    refusals = [task.result() for task in done]
+    assert {name for name, _ in refusals} == {"LimitsExceeded"}
+    assert refusals[0][1] == f"5 waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+    assert len(done) == 4
+    for other in others:
+        other.bus.close()
+    async with asyncio.timeout(15):  # until they have been seen to leave
+        while "LimitsExceeded" in (await client.refused("waitForState", "sst", "never", "Running", 400_000))[0]:
+            pass
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_all_calls_together_are_bounded(
+    address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boundary, "MOST_UNDER_WAY", 6)
+    start_dobby()
+    await start_bridge(limits=Limits(per_caller=4))
+    await client.until_property("DobbyAvailable", wanted=True)
+    others = [Client(await Bus.open(address)) for _ in range(2)]
+    waits = [asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 500_000)) for other in others for _ in range(4)]
+    refusals = [(name, text) for name, text in await asyncio.gather(*waits) if name != "Timeout"]
+    assert refusals == [("LimitsExceeded", "waitForState: 6 calls are under way already; try again later")] * 2
+    assert await client.oci("listContainers") == []
+    for other in others:
+        other.bus.close()

@@ -1,12 +1,13 @@
 """A caller that does what no library lets one do: each call gets one clear error, and nobody else notices."""
 
 import os
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from dbus_fast import Message, MessageFlag, MessageType, Variant
 
-from tests.hostile.conftest import Victim
+from tests.hostile.conftest import Attack, Victim
 from tests.hostile.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 
 STANDARD = "org.freedesktop.DBus.Error."
@@ -176,3 +177,28 @@ def test_a_thousand_match_rules(victim: Victim) -> None:
             refused += answer.message_type is MessageType.ERROR
         assert caller.is_served()
         assert refused < 1000
+
+
+def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
+    """A bus has 512 rules for a connection (dbus-daemon(1)): whoever opens connections must not be able to use ours up."""
+    victim = attack(limits={"per_user": 5000})
+    with ExitStack() as stack:
+        for _ in range(20):
+            wire = stack.enter_context(victim.caller())
+            for _ in range(30):
+                wire.call("waitForState", "sst", ("never", "Running", 0))
+        honest = stack.enter_context(victim.caller())
+        assert honest.outcome("waitForState", "sst", ("other", "Running", 600_000)) == f"{INTERFACE}.Error.Timeout"
+
+
+def test_connections_that_wait_are_bounded_together(victim: Victim) -> None:
+    """Each with as many waits as it may have: they take neither our memory nor the others' turn."""
+    before = victim.memory_kib
+    with ExitStack() as stack:
+        for _ in range(200):
+            wire = stack.enter_context(victim.caller())
+            for _ in range(64):
+                wire.call("waitForState", "sst", ("never", "Running", 0))
+        honest = stack.enter_context(victim.caller())
+        assert honest.is_served()
+    assert victim.memory_kib < before + (48 << 10)

@@ -75,7 +75,7 @@ def test_what_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -
         file.mkdir()
     else:
         file.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"^{file}: {said}"):
+    with pytest.raises(ConfigError, match=f"^{file}: .*{said}"):
         load([file])
 
 
