@@ -74,6 +74,11 @@ class Journal:
         )
 
 
+def unfiltered() -> Any:
+    """A logger that no level keeps silent: for what must not be hidden by whoever sets the level."""
+    return structlog.wrap_logger(_Stderr(), wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+
+
 class _Stderr:
     """Where a rendered entry goes on a terminal. A closed one must not take the daemon with it."""
 

@@ -76,7 +76,8 @@ class Caller:
     comm: str = ""
 
     def __str__(self) -> str:
-        return f"uid {self.uid} ({self.comm or self.sender})"
+        # Any program may call itself what it likes (prctl(2), PR_SET_NAME).
+        return f"uid {self.uid} ({shown(self.comm or self.sender)[1:-1]})"
 
     @property
     def fields(self) -> dict[str, Any]:

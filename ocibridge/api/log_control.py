@@ -6,16 +6,12 @@ Whom the bus's policy lets call everything may also write; everybody may read.
 import asyncio
 from collections.abc import Collection
 
-import structlog
-
 from ocibridge.api.callers import Callers
 from ocibridge.bus import Bus, PropertyRefused, Served
 from ocibridge.errors import shown
-from ocibridge.journal import IDENTIFIER, LEVELS, TARGETS, Journal
+from ocibridge.journal import IDENTIFIER, LEVELS, TARGETS, Journal, unfiltered
 from ocibridge.members import Interface, Property
 from ocibridge.names import LOG_CONTROL, LOG_CONTROL_PATH
-
-log = structlog.get_logger()
 
 
 class LogControl:
@@ -48,7 +44,10 @@ class LogControl:
         self._told("log target", target, TARGETS, sender)
 
     def _told(self, what: str, word: str, words: Collection[str], sender: str) -> None:
-        """Log who has set what. A refusal's text goes there alone: sdbus sends but the name of an error of a property."""
+        """Log who has set what, whatever the level is now.
+
+        A refusal's text goes there alone: sdbus sends but the name of an error of a property.
+        """
         recording = asyncio.get_running_loop().create_task(self._record(what, word, words, sender))
         self._recording.add(recording)
         recording.add_done_callback(self._recording.discard)
@@ -58,6 +57,7 @@ class LogControl:
     async def _record(self, what: str, word: str, words: Collection[str], sender: str) -> None:
         caller = self._callers.meet(sender)
         await self._callers.known(sender)
+        log = unfiltered()
         if word in words:
             log.info(f"{what} set to {word} by {caller}", **caller.fields)
         else:

@@ -50,6 +50,22 @@ async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name
     assert "Traceback" not in told
 
 
+async def test_a_level_that_hides_everything_does_not_hide_who_set_it(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever may call everything may silence the log, but not unseen (design 10: who asked is in the journal)."""
+    capfd.readouterr()
+    await put(oci, "LogLevel", "emerg")
+    await oci.oci("listContainers")
+    assert f"log level set to emerg by uid {os.getuid()}" in capfd.readouterr().err
+    with pytest.raises(ErrorReply):
+        await put(oci, "LogTarget", "nowhere")
+    await oci.oci("listContainers")
+    assert 'log target "nowhere"' in capfd.readouterr().err
+    await put(oci, "LogTarget", "journal")
+    await put(oci, "LogTarget", "console")
+    await oci.oci("listContainers")
+    assert "log target set to console" in capfd.readouterr().err
+
+
 async def test_what_cannot_be_written(oci: Client) -> None:
     with pytest.raises(ErrorReply, match="PropertyReadOnly"):
         await put(oci, "SyslogIdentifier", "other")

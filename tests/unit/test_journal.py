@@ -129,3 +129,12 @@ def test_an_entry_of_the_catalog(message_id: MessageId) -> None:
     assert "Documentation: file:/usr/share/doc/ocibridge/README.md" in head
     assert len(body.split("\n\n")) >= 2, "what has happened, then what to do"
     assert max(map(len, body.splitlines())) <= 76
+
+
+@pytest.mark.parametrize("comm", ["\x1b[2J\nocibridge: info: all is well", "a\rb", "a\u2028b", "a\u202eb"])
+def test_a_name_of_a_process_forges_no_line(capsys: pytest.CaptureFixture[str], comm: str) -> None:
+    """Any program may call itself what it likes (prctl(2), PR_SET_NAME)."""
+    Journal()
+    structlog.get_logger().info(f"stopContainer by {Caller(':1.7', 0, 1, comm)}")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.removeprefix("ocibridge: info: ").isprintable()
