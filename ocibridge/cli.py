@@ -17,6 +17,8 @@ from ocibridge.config_files import find, load
 from ocibridge.journal import Journal
 from ocibridge.message_ids import MessageId
 
+# For the last entries of the log, where journald is slow.
+FLUSH_SECONDS = 2.0
 EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT, or nothing to complain of
   64  wrong command line
@@ -75,6 +77,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     journal = Journal()
+    try:
+        return _serve(options, journal)
+    finally:
+        journal.end(FLUSH_SECONDS)
+
+
+def _serve(options: argparse.Namespace, journal: Journal) -> int:
     log = structlog.get_logger()
     try:
         settings = _load(options)

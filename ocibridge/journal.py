@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
-from systemd.journal import sendv
+
+from ocibridge.journal_socket import JournalSocket
+from ocibridge.names import IDENTIFIER
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3}
 # The words of syslog(3), as LogControl1 has them, and the least of our own levels that each lets through.
@@ -29,7 +31,6 @@ LEVELS: Final = {
 JOURNAL: Final = "journal"
 CONSOLE: Final = "console"
 TARGETS: Final = (JOURNAL, CONSOLE)
-IDENTIFIER: Final = "ocibridge"
 
 
 class Journal:
@@ -37,6 +38,7 @@ class Journal:
 
     def __init__(self, level: str = "info") -> None:
         self._target = JOURNAL if _is_journal() else CONSOLE
+        self._socket = JournalSocket()
         self.level = level
 
     @property
@@ -66,12 +68,22 @@ class Journal:
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.format_exc_info,
-                _to_journal if self._target == JOURNAL else _to_console,
+                self._to_journal if self._target == JOURNAL else _to_console,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(least),
             logger_factory=_Stderr,
             cache_logger_on_first_use=False,
         )
+
+    def end(self, seconds: float) -> None:
+        """Have sent what is on its way to journald, if that takes no longer than `seconds`."""
+        self._socket.end(seconds)
+
+    def _to_journal(self, _: Any, __: str, entry: MutableMapping[str, Any]) -> str:
+        fields = {key: value for key, value in entry.items() if key.isupper()}
+        fields |= {"MESSAGE": _message(entry), "PRIORITY": PRIORITIES[entry["level"]], "SYSLOG_IDENTIFIER": IDENTIFIER}
+        self._socket.send(fields.items())
+        raise structlog.DropEvent
 
 
 def unfiltered() -> Any:
@@ -102,15 +114,6 @@ def _is_journal() -> bool:
     except (OSError, ValueError):
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
-
-
-def _to_journal(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:
-    fields = {key: value for key, value in entry.items() if key.isupper()}
-    fields |= {"MESSAGE": _message(entry), "PRIORITY": PRIORITIES[entry["level"]], "SYSLOG_IDENTIFIER": IDENTIFIER}
-    with suppress(OSError):  # without a journal there is nobody to tell
-        # sendv, since send would look up a CODE_FILE, at a price, and always find this one.
-        sendv(*(f"{key}={value}" for key, value in fields.items()))
-    raise structlog.DropEvent
 
 
 def _to_console(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:

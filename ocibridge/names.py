@@ -28,3 +28,6 @@ LOCAL_INTERFACE: Final = "org.freedesktop.DBus.Local"
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 STANDARD_ERROR_PREFIX: Final = "org.freedesktop.DBus.Error"
+
+# What we are called in the journal.
+IDENTIFIER: Final = "ocibridge"

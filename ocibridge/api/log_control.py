@@ -9,9 +9,9 @@ from collections.abc import Collection
 from ocibridge.api.callers import Callers
 from ocibridge.bus import Bus, PropertyRefused, Served
 from ocibridge.errors import shown
-from ocibridge.journal import IDENTIFIER, LEVELS, TARGETS, Journal, unfiltered
+from ocibridge.journal import LEVELS, TARGETS, Journal, unfiltered
 from ocibridge.members import Interface, Property
-from ocibridge.names import LOG_CONTROL, LOG_CONTROL_PATH
+from ocibridge.names import IDENTIFIER, LOG_CONTROL, LOG_CONTROL_PATH
 
 
 class LogControl:
