@@ -24,8 +24,7 @@ Served = sd.SdBusInterface
 # every error reply arrives as its name and its text.
 sd.DBUS_ERROR_TO_EXCEPTION.clear()
 
-# Timeouts are ours (a late reply must still be seen), so sd-bus has none.
-NO_TIMEOUT: Final = 2**64 - 1
+NO_TIMEOUT: Final = 2**64 - 1  # timeouts are ours: a late reply must still be seen
 OPEN_SECONDS: Final = 5.0
 RELEASED: Final = 1
 
@@ -101,16 +100,18 @@ class Bus:
     async def driver(self, member: str, signature: str = "", *args: Any) -> Any:
         """Call the bus itself; its one out argument, or None. Raises ErrorReply."""
         try:
-            reply = await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)
+            return (await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)).get_contents()
         except sd.SdBusBaseError as failure:
             raise error_of(failure) from None
-        return reply.get_contents()
 
     async def watch(
         self, sender: str | None, path: str | None, interface: str | None, member: str | None, seen: Callable[[Message], None]
     ) -> None:
-        """Call `seen` with each such signal, in the order of arrival. Anyone may forge one: it checks the sender."""
-        self._kept.append(await self._connection.match_signal_async(sender, path, interface, member, seen))
+        """Call `seen` with each such signal, in order. Anyone may forge one: it checks the sender. Raises ErrorReply."""
+        try:
+            self._kept.append(await self._connection.match_signal_async(sender, path, interface, member, seen))
+        except sd.SdBusBaseError as failure:
+            raise error_of(failure) from None
 
     async def watch_disconnect(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the bus has closed the connection."""
@@ -219,9 +220,8 @@ def _setter(served: Property) -> Callable[[Message], None] | None:
 def _property_flags(served: Property) -> int:
     # sd-bus wants the unprivileged flag, as methods have it, on a property only where it can be written.
     writable = 0 if served.write is None else sd.DbusUnprivilegedFlag
-    if served.constant:
-        return int(writable | sd.DbusPropertyConstFlag)
-    return int(writable if served.silent else writable | sd.DbusPropertyEmitsChangeFlag)
+    kind = sd.DbusPropertyConstFlag if served.constant else 0 if served.silent else sd.DbusPropertyEmitsChangeFlag
+    return int(writable | kind)
 
 
 def path_of(prefix: str, name: str) -> str:

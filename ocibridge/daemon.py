@@ -100,6 +100,9 @@ class Daemon:
                 self._notify.ready(self._status())
                 await self._stop.wait()
                 await self._wind_up()
+        except (ErrorReply, NameTaken):
+            if self._exit_code == os.EX_OK:  # else the bus is lost, which has been told
+                raise
         finally:
             watchdog.cancel()
             self._sweep.end()
@@ -205,7 +208,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     except BusUnavailable as failure:
         log.error(str(failure), MESSAGE_ID=MessageId.BUS_LOST)
     except ErrorReply as failure:
-        log.error(str(failure))
+        log.error(f"the bus has failed before ocibridge was ready: {failure}", MESSAGE_ID=MessageId.BUS_LOST)
     finally:
         signals.shut_out()
     return os.EX_UNAVAILABLE

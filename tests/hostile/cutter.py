@@ -1,0 +1,59 @@
+"""A bus that may be lost at any byte: what stands between a daemon and the real one, and cuts."""
+
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+
+class Cutter:
+    """Hands on what comes and goes at `address`, and ends both connections once the client has sent `limit` bytes."""
+
+    def __init__(self, behind: str, directory: Path, limit: int) -> None:
+        self._behind = behind.removeprefix("unix:path=").split(",")[0]
+        self._left = limit
+        path = directory / "cutter"
+        self.address = f"unix:path={path}"
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(str(path))
+        self._listening.listen(1)
+        self._both: tuple[socket.socket, ...] = ()
+        self._threads = [threading.Thread(target=self._begin)]
+        self._threads[0].start()
+
+    def __enter__(self) -> "Cutter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._cut(self._listening, *self._both)
+        for thread in self._threads:
+            thread.join()
+        for each in (self._listening, *self._both):
+            each.close()
+
+    def _begin(self) -> None:
+        with suppress(OSError):
+            client, _ = self._listening.accept()
+            bus = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._both = (client, bus)
+            bus.connect(self._behind)
+            back = threading.Thread(target=self._hand_back, args=(bus, client))
+            self._threads.append(back)
+            back.start()
+            while self._left > 0 and (data := client.recv(min(65536, self._left))):
+                bus.sendall(data)
+                self._left -= len(data)
+            self._cut(client, bus)
+
+    def _hand_back(self, bus: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := bus.recv(65536):
+                client.sendall(data)
+        self._cut(client)
+
+    @staticmethod
+    def _cut(*sockets: socket.socket) -> None:
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
