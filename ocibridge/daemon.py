@@ -101,7 +101,7 @@ class Daemon:
                 await self._stop.wait()
                 await self._wind_up()
         except (ErrorReply, NameTaken):
-            if self._exit_code == os.EX_OK:  # else the bus is lost, which has been told
+            if self._is_first_failure():
                 raise
         finally:
             watchdog.cancel()
@@ -149,9 +149,14 @@ class Daemon:
         self._notify.reloaded(self._status())
 
     def _bus_lost(self) -> None:
-        log.error("the bus has closed the connection", MESSAGE_ID=MessageId.BUS_LOST)
-        self._exit_code = os.EX_UNAVAILABLE
+        if self._is_first_failure():
+            log.error("the bus has closed the connection", MESSAGE_ID=MessageId.BUS_LOST)
         self._stop.set()
+
+    def _is_first_failure(self) -> bool:
+        """Whether this is the first sign that the bus has failed us: there may be several, and one is logged."""
+        is_first, self._exit_code = self._exit_code == os.EX_OK, os.EX_UNAVAILABLE
+        return is_first
 
     def _status(self) -> str:
         return chronicle.status_line(self._mirror.status, self._mirror.count, self._settings.now.dobby.service) + self._reload.complaint
