@@ -180,6 +180,7 @@ class Daemon:
                 self._ends.doubted(event, self._calls)
             case ContainerEnded():
                 self._history.ended(event)
+                self._calls.forget(event.descriptor)
                 self._ends.ended(event)
                 self._remember_soon()
             case _:

@@ -18,7 +18,6 @@ from ocibridge.settings import Settings
 
 T = TypeVar("T")
 
-DESCRIPTORS = 1023  # that Dobby can hand out (facts 5)
 WHY_UNAVAILABLE = {
     DobbyStatus.ABSENT: "Dobby is not on the bus; is it running? (systemctl status dobby)",
     DobbyStatus.STARTING: "Dobby is starting and does not take calls yet",
@@ -65,9 +64,11 @@ class Calls:
         self.require()
         if descriptor not in self._states:
             self._states[descriptor] = Question(partial(self._ask_state, descriptor))
-            while len(self._states) > DESCRIPTORS:
-                self._states.pop(next(iter(self._states)))
         return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
+
+    def forget(self, descriptor: int) -> None:
+        """The container of that descriptor has ended: nobody asks for its state any more."""
+        self._states.pop(descriptor, None)
 
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""

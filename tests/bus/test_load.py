@@ -184,3 +184,18 @@ async def test_a_reply_that_the_socket_does_not_take_at_once(
     text = json.dumps({"text": "x" * 900_000})
     await client.start("large", make_bundle(tmp_path, "large", info=text))
     assert await client.oci("getContainerInfo", "s", "large") == {"text": ("s", "x" * 900_000)}
+
+
+async def test_nothing_is_kept_of_containers_that_have_ended(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Descriptors go up to 1023: what is kept for each is kept for ever."""
+    start_dobby()
+    daemon = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    bundle = make_bundle(tmp_path, "sleep")
+    for number in range(5):
+        await client.start(f"a{number}", bundle)
+        assert await client.oci("getContainerState", "s", f"a{number}") == (f"a{number}", "Running")
+        await client.oci("stopContainer", "sb", f"a{number}", True)
+    assert daemon._calls._states == {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.wire import INTERFACE, OURS, Wire
-from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
+from tests.standin.processes import ROOT, Process, ocibridge, private_bus, standin_dobby
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Victim:
 Attack = Callable[..., Victim]
 
 
+def unit_environment() -> dict[str, str]:
+    """What the unit's `Environment=` has."""
+    lines = (ROOT / "systemd" / "ocibridge.service").read_text().splitlines()
+    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
+
+
 def until_owned(address: str, name: str = OURS) -> None:
     """Until somebody on that bus has that name."""
     wait = ["gdbus", "wait", "--session", "--timeout=20", name]
@@ -70,7 +76,7 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
             file = stack.enter_context(log.open("wb"))
             configuration = tmp_path / "ocibridge.yaml"
             configuration.write_text(json.dumps(keys))
-            options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)}
+            options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment()
             process = stack.enter_context(ocibridge(address, *options, environment=environment, stderr=file))
             until_owned(address)
             victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))
