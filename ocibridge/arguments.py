@@ -7,6 +7,7 @@ from ocibridge.errors import InvalidArgs, shown
 from ocibridge.model import State, SubState
 
 LARGEST_STRING: Final = 1 << 20  # bytes
+LONGEST_PATH: Final = 4095  # bytes (limits.h, PATH_MAX, with the NUL that ends it)
 MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -39,7 +40,12 @@ def check_new_id(container_id: str) -> None:
 
 
 def check_absolute(name: str, path: str) -> None:
-    """Dobby and crun resolve a relative path against different directories."""
+    """Dobby and crun resolve a relative path against different directories.
+
+    A path that no system call would take is remembered as long as its start is under way: thousands would fill /run.
+    """
+    if len(path.encode(errors="replace")) > LONGEST_PATH:
+        raise InvalidArgs(f"{name} {shown(path)}: longer than {LONGEST_PATH} bytes")
     if not path.startswith("/"):
         raise InvalidArgs(f"{name} {shown(path)}: must be an absolute path")
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from ocibridge import arguments
+from ocibridge.annotations import Annotations
 from ocibridge.changes import Changes
 from ocibridge.config import UnknownOrigin
 from ocibridge.deadline import deadline
@@ -48,6 +49,7 @@ class Bridge:
         self._stops = Stops(mirror, dobby, ends)
         self._states = States(mirror, dobby, self._find, self._starts, waits, settings)
         self._changes = Changes(mirror, dobby, self._find, waits)
+        self._annotations = Annotations(mirror)
         self._settings = settings
 
     async def list_containers(self) -> list[tuple[int, str]]:
@@ -118,11 +120,13 @@ class Bridge:
                 await self._find.explain(container, "execCommand", SubState.RUNNING, "no reason; crun may not know one of the options")
 
     async def annotate(self, which: Which, key: str, value: str) -> None:
-        """Set an annotation, which getContainerInfo shows. Raises NotSupported (it would kill Dobby), DobbyRefused."""
+        """Set an annotation, which getContainerInfo shows. Raises InvalidArgs, NotSupported (it would kill Dobby), DobbyRefused."""
         async with self._within_call("annotate", which):
             container = await self._find.resolve(which)
             self._check_survivable(container, "annotate")
+            self._annotations.add(container, key, value)
             if not await self._dobby.annotate(container, key, value):
+                self._annotations.remove(container, key)
                 await self._find.explain(container, "annotate", None, "no reason")
 
     async def remove_annotation(self, which: Which, key: str) -> None:
@@ -132,6 +136,7 @@ class Bridge:
             self._check_survivable(container, "removeAnnotation")
             if not await self._dobby.remove_annotation(container, key):
                 await self._find.explain(container, "removeAnnotation", None, f"no reason; it may have no annotation {shown(key)}")
+            self._annotations.remove(container, key)
 
     async def mount(self, which: Which, source: str, target: str, flags: list[str], data: str) -> None:
         """Bind the directory `source` at `target` in the container. Raises InvalidArgs, DobbyRefused.

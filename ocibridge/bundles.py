@@ -74,9 +74,11 @@ def _has_plugins(path: str) -> bool | None:
         config = json_text.members(read_regular(Path(path, CONFIG), LARGEST_CONFIG).decode(), _Config)
     except FileNotFoundError:
         raise InvalidArgs(f"{named}: has no {CONFIG}") from None
-    except OSError as error:
-        raise_shortage(error, named)
+    except PermissionError:
         return None
+    except OSError as error:  # not that we may not: somebody's lease on it, a bad disk
+        raise_shortage(error, named)
+        raise InvalidArgs(f"{named}: {CONFIG} cannot be read: {error.strerror}") from None
     except json_text.NotAnObject as error:
         raise InvalidArgs(f"{named}: {CONFIG} {error}") from None
     except ValueError as error:

@@ -53,6 +53,7 @@ from ocibridge.waits import Waits
 log = structlog.get_logger()
 
 DRAIN_SECONDS: Final = 5.0
+RELEASE_SECONDS: Final = 2.0
 
 
 class Daemon:
@@ -136,8 +137,9 @@ class Daemon:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
-        with suppress(ErrorReply):
-            await self._bus.release(self._settings.now.callsign)
+        with suppress(ErrorReply, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
+                await self._bus.release(self._settings.now.callsign)
         await self._boundary.drain(DRAIN_SECONDS)
 
     def _reload_configuration(self) -> None:

@@ -79,6 +79,12 @@ class LimitsExceeded(BridgeError):
     dbus_name = f"{STANDARD_ERROR_PREFIX}.LimitsExceeded"
 
 
+class AccessDenied(BridgeError):
+    """Nobody can say who asks; what the bus's policy refuses never reaches us."""
+
+    dbus_name = f"{STANDARD_ERROR_PREFIX}.AccessDenied"
+
+
 class Failed(BridgeError):
     """What nobody foresaw: a bug of ours, whose traceback is in the journal."""
 

@@ -15,7 +15,7 @@ def read_regular(path: Path, largest: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(largest + 1)
+            content = file.read(largest + 1) or b""  # None of what is regular by name alone (/proc/kmsg)
     finally:
         os.close(descriptor)
     if len(content) > largest:

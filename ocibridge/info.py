@@ -10,6 +10,8 @@ from ocibridge.errors import DobbyRefused, shown
 from ocibridge.model import Container, State, SubState
 
 DEEPEST: Final = 16
+# Characters. As D-Bus values it may be six times as large, and a bus throws out who sends 32 MiB.
+LARGEST: Final = 4 << 20
 
 # GetInfo spells states its own way (facts 4).
 STATES: Final = {s.value.lower(): s.state for s in SubState} | {"unknown": State.INVALID}
@@ -51,6 +53,8 @@ def _respelt(state: str) -> str:
 
 
 def _parsed(text: str, container: Container) -> dict[str, Any]:
+    if len(text) > LARGEST:
+        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is larger than {LARGEST >> 20} MiB")
     try:
         value = json_text.parse(text)
     except ValueError as error:

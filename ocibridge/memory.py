@@ -11,11 +11,12 @@ from typing import Final
 import msgspec
 import structlog
 
+from ocibridge.files import read_regular
 from ocibridge.model import Origin, Plan
 
 log = structlog.get_logger()
 
-LARGEST: Final = 4 << 20
+LARGEST: Final = 64 << 20  # bytes; far beyond what 1,023 containers and 1,024 starts can take
 # Files, each of another bus: one that has been restarted is another one.
 MOST_KEPT: Final = 8
 
@@ -52,12 +53,12 @@ class Memory:
     def recall(self, life: str) -> dict[tuple[str, int], Plan]:
         """What was kept of that life of Dobby: plans by (id, descriptor), by (id, 0) of starts that were under way."""
         try:
-            if self._path is None or self._path.stat().st_size > LARGEST:
+            if self._path is None:
                 return {}
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            kept = msgspec.json.decode(read_regular(self._path, LARGEST), type=_File)
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("what was known of containers' bundles is lost", file=str(self._path), reason=str(error))
             return {}
         if kept.life != life:

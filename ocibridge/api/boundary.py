@@ -17,7 +17,7 @@ from ocibridge.api.member import Call, Member
 from ocibridge.api.waiting import Waiting
 from ocibridge.arguments import check_size
 from ocibridge.bus import Bus, Message
-from ocibridge.errors import BridgeError, Failed, LimitsExceeded, Timeout
+from ocibridge.errors import AccessDenied, BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.members import Method
 from ocibridge.message_ids import MessageId
 from ocibridge.mirror import Mirror
@@ -56,9 +56,19 @@ class Boundary:
             # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
             call = Call(member, message.sender or "")
             self._count(call)
-            self._under_way[call] = self._loop.create_task(self._answer(call, message))
+            if call.is_one_too_many and not member.changes:
+                self._turn_away(call, message)
+            else:
+                self._under_way[call] = self._loop.create_task(self._answer(call, message))
 
         return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called)
+
+    def _turn_away(self, call: Call, message: Message) -> None:
+        """At once, at the least cost: who floods us must not outrun us, or everybody else stands behind his calls."""
+        call.refusal = self._too_many(call)
+        if message.expect_reply:
+            self._bus.send(self._reply(call, message))
+        call.record(self._mirror)
 
     def _count(self, call: Call) -> None:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
@@ -97,11 +107,9 @@ class Boundary:
     async def _answer(self, call: Call, message: Message) -> None:
         try:
             if call.member.changes or call.member.by_whom:
-                call.caller = self._callers.meet(call.sender)  # asked while the call runs
+                await self._know_caller(call)
             await self._perform(call, message.parse_to_tuple)
             reply = self._reply(call, message)
-            if call.member.changes:
-                await self._know_caller(call)  # before the reply: a caller that has it may leave at once
         finally:
             self._uncount(call)  # before the reply as well: a caller that has it may call again at once
         if message.expect_reply:
@@ -114,8 +122,6 @@ class Boundary:
         Afterwards it has its result or its refusal. `arguments` reads them; a BridgeError that it raises is the refusal.
         """
         await self._perform(call, arguments)
-        if call.member.changes:
-            await self._know_caller(call)
         call.record(self._mirror)
 
     async def _perform(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
@@ -157,14 +163,21 @@ class Boundary:
         call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
 
     async def _know_caller(self, call: Call) -> None:
+        """Before anything is done: nobody may change anything and be gone before it can be said who it was."""
+        call.caller = self._callers.meet(call.sender)
         with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
             await self._callers.known(call.sender)
 
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:
-            most = self._settings.now.limits.per_caller
-            own = f"{most} calls of yours are under way already (limits.per_caller); await one first"
-            all_together = f"{MOST_UNDER_WAY} calls are under way already; try again later"
-            raise LimitsExceeded(f"{call.member.name}: {own if self._by_caller.get(call.sender, 0) >= most else all_together}")
+            raise self._too_many(call)
+        if call.caller is not None and call.caller.uid < 0:
+            raise AccessDenied(f"{call.member.name}: not done: the bus does not say any more who has called")
         if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
+
+    def _too_many(self, call: Call) -> LimitsExceeded:
+        most = self._settings.now.limits.per_caller
+        own = f"{most} calls of yours are under way already (limits.per_caller); await one first"
+        all_together = f"{MOST_UNDER_WAY} calls are under way already; try again later"
+        return LimitsExceeded(f"{call.member.name}: {own if self._by_caller.get(call.sender, 0) >= most else all_together}")

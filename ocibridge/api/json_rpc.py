@@ -16,7 +16,7 @@ from ocibridge.api.boundary import Boundary
 from ocibridge.api.document import METHODS, Params
 from ocibridge.api.member import Call, Member, itself
 from ocibridge.bus import Bus, Served
-from ocibridge.errors import BridgeError, InvalidArgs
+from ocibridge.errors import BridgeError, InvalidArgs, LimitsExceeded
 from ocibridge.members import Interface, Signal
 from ocibridge.model import Caller
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
@@ -25,6 +25,8 @@ from ocibridge.problems import readable
 # Room for a dobbySpec of 1 MiB whose every character is escaped.
 LARGEST_REQUEST: Final = 8 << 20
 MOST_IN_A_BATCH: Final = 64
+# Bytes of the answers to a batch, beyond which no more of it is done: a bus throws out who sends 32 MiB.
+MOST_ANSWERED: Final = 16 << 20
 NOTIFICATION: Final = Signal("notification", "s", ("json",))
 # Those that Thunder sends, and of them those that have the descriptor as text.
 NOTIFIED: Final = {"onContainerStarted", "onContainerStopped", "onContainerFailed", "onContainerStateChanged"}
@@ -35,6 +37,7 @@ INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
 METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
 GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # all that Thunder ever says
+TOO_MUCH: Final = LimitsExceeded(f"not done: the answers to this batch have {MOST_ANSWERED >> 20} MiB already; ask again for the rest")
 NULL: Final = Raw(b"null")
 ID_KINDS: Final = set('"-0123456789n')  # how a string, a number and null begin
 
@@ -86,15 +89,24 @@ class JsonRpc:
             return _encoded(answer) if answer else ""
         if not 0 < len(batch) <= MOST_IN_A_BATCH:
             return _encoded(_failure(NULL, INVALID_REQUEST))
-        answers = [answer for each in batch if (answer := await self._answer(each, caller))]
-        return _encoded(answers) if answers else ""
+        return await self._answer_batch(batch, caller)
 
-    async def _answer(self, raw: Raw, caller: Caller) -> dict[str, Any] | None:
-        """None to a notification."""
+    async def _answer_batch(self, batch: list[Raw], caller: Caller) -> str:
+        answers: list[str] = []
+        size = 0
+        for each in batch:
+            answer = await self._answer(each, caller, is_too_late=size > MOST_ANSWERED)
+            if answer:
+                answers.append(_encoded(answer))
+                size += len(answers[-1])
+        return f"[{','.join(answers)}]" if answers else ""
+
+    async def _answer(self, raw: Raw, caller: Caller, *, is_too_late: bool = False) -> dict[str, Any] | None:
+        """None to a notification. `is_too_late`: it is not done any more."""
         request = msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request()
         if not _is_valid(request):
             return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
-        body = await self._body(request, caller)
+        body = {"error": _refusal(TOO_MUCH)} if is_too_late else await self._body(request, caller)
         return {"jsonrpc": "2.0", "id": request.id} | body if _kind(request.id) else None
 
     async def _body(self, request: _Request, caller: Caller) -> dict[str, Any]:

@@ -147,17 +147,31 @@ class Calls:
         return self._client.ask(method, *arguments, timeout=seconds, subject=shown(container_id), arrived=arrived).share()
 
     def _ask_list(self) -> Call[Any]:
-        seen = partial(self._list_arrived, self._mirror.life or "", self._mirror.position)
-        return self._client.ask(protocol.LIST, timeout=None, arrived=seen)
+        asked = _Asked(self._mirror)
+        return self._client.ask(protocol.LIST, timeout=None, arrived=partial(self._list_arrived, asked), going=asked.now)
 
-    def _list_arrived(self, life: str, asked: int, entries: tuple[tuple[int, str], ...] | None) -> None:
+    def _list_arrived(self, asked: "_Asked", entries: tuple[tuple[int, str], ...] | None) -> None:
         if entries is not None:
-            self._mirror.observe(Listed(life, asked, entries))
+            self._mirror.observe(Listed(asked.life, asked.position, entries))
 
     def _ask_state(self, descriptor: int) -> Call[SubState]:
-        seen = partial(self._state_arrived, self._mirror.life or "", self._mirror.position, descriptor)
-        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, arrived=seen)
+        asked = _Asked(self._mirror)
+        seen = partial(self._state_arrived, asked, descriptor)
+        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, arrived=seen, going=asked.now)
 
-    def _state_arrived(self, life: str, asked: int, descriptor: int, substate: SubState | None) -> None:
+    def _state_arrived(self, asked: "_Asked", descriptor: int, substate: SubState | None) -> None:
         if substate is not None:
-            self._mirror.observe(StateSeen(life, asked, descriptor, substate))
+            self._mirror.observe(StateSeen(asked.life, asked.position, descriptor, substate))
+
+
+class _Asked:
+    """Where in the mirror's order a question went out: what has been touched since, its answer says nothing of."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self.life = mirror.life or ""
+        self.position = mirror.position
+
+    def now(self) -> None:
+        """It goes out."""
+        self.position = self._mirror.position

@@ -75,6 +75,7 @@ class Client:
         timeout: float | None,
         subject: str = "",
         arrived: Callable[[T | None], None] = lambda _: None,
+        going: Callable[[], None] = lambda: None,
     ) -> Call[T]:
         """Send a call as soon as its turn comes; it is over within `timeout` seconds.
 
@@ -82,10 +83,12 @@ class Client:
         not counted against `limits.queued`.
 
         `arrived` is called once, at the reply's place in the order of messages (with None if none will come), also
-        when the asker has long been told `Timeout`. `subject` names the container in texts, already shown() or "".
+        when the asker has long been told `Timeout`; `going` when the call goes out.
+
+        `subject` names the container in texts, already shown() or "".
         Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
         """
-        call = Call(method, arguments, subject, arrived)
+        call = Call(method, arguments, subject, arrived, going=going)
         line = self._line
         if line is None:
             self._refuse(call, self._gone())
@@ -110,6 +113,7 @@ class Client:
 
     def _send(self, line: Line, call: Call[Any]) -> None:
         method = call.method
+        call.going()
         reply = self._bus.call(
             line.owner, self._names.object, self._interfaces[method.word], method.member, method.signature, *call.arguments
         )
@@ -218,7 +222,7 @@ def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:
     """What the asker is told of an error reply."""
     match refusal:
         case Refusal.GONE:
-            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({error.text})")
+            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({shown(error.text)})")
         case Refusal.STARTING:
             return DobbyStarting("Dobby is starting and does not take calls yet")
         case Refusal.DEAF:

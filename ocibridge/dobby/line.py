@@ -26,6 +26,7 @@ class Call(msgspec.Struct, Generic[T], eq=False):
     arrived: Callable[[T | None], None] = lambda _: None
     place: int = 0  # in the order of arrival
     sent_at: float = 0.0
+    going: Callable[[], None] = lambda: None  # called when it goes out
     timer: asyncio.TimerHandle | None = None
     is_over: bool = False
     askers: deque[Any] = msgspec.field(default_factory=deque)  # futures of T

@@ -25,7 +25,8 @@ class Question(Generic[T]):
     def share(self, patience: float, *, fresh: bool) -> "asyncio.Future[T]":
         """A future of the asker's own, who may give it up. `patience`: seconds until an answer may be lost."""
         last = self._last
-        if fresh or last is None or last.is_over or self._is_lost(patience):
+        is_out = last is not None and (last.sent_at or last.is_over)  # one that has not gone out yet is as fresh as a new one
+        if last is None or last.is_over or (fresh and is_out) or self._is_lost(patience):
             self._before, self._asked_at = last, time.monotonic()
             self._last = last = self._ask()
         return last.share()

@@ -24,8 +24,8 @@ VOCABULARY = {
     "settings",
 }
 CORE = {
-    "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory", "mirror",
-    "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
+    "annotations", "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory",
+    "mirror", "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
 }  # fmt: skip
 MOST_LINES = 250
 # The one module of ours through which each of these is reached.
