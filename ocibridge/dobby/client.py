@@ -122,7 +122,7 @@ class Client:
         self.idle.clear()
         reply.add_done_callback(partial(self._came_back, line))
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look)
+            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
 
     # Back.
 
@@ -201,9 +201,10 @@ class Client:
 
     # Is anybody there?
 
-    def _look(self) -> None:
+    def _look(self, due: float) -> None:
         """While something is outstanding: a Ping if Dobby has been silent, and the alarm if that has not helped."""
         self._look_timer = None
+        self._health.excuse(time.monotonic() - due)
         line = self._line
         if line is None or not line.outstanding:
             return
@@ -215,7 +216,7 @@ class Client:
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.disturbed(Refusal.OTHER)
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look)
+            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
 
 
 def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:

@@ -29,6 +29,11 @@ class Health:
         if work:
             self._worked_at = self._answered_at
 
+    def excuse(self, seconds: float) -> None:
+        """We were not there for so long ourselves: frozen, or flooded with calls. Answers may lie unread."""
+        self._answered_at += seconds
+        self._worked_at += seconds
+
     def is_silent(self, calls_since: float) -> bool:
         """Whether the oldest outstanding call (sent at `calls_since`) has been met with silence long enough to ask."""
         return self._now() - max(self._answered_at, calls_since) >= ASK_AFTER

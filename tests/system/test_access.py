@@ -136,6 +136,17 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
         box.run("rm -f /usr/share/dbus-1/system.d/site.conf /etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus")
 
 
+def test_the_lock_down_against_floods(box: Box) -> None:
+    """What costs more to answer than to ask is for root and the group; the rest stays everybody's."""
+    taken = {"Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1"}
+    try:
+        box.run("cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus")
+        for user, allowed in (("root", EVERYBODY | PRIVILEGED), ("member", EVERYBODY | PRIVILEGED), ("other", EVERYBODY - taken)):
+            assert {name for name, outcome in tried(box, user).items() if outcome == "reached"} - {"Dobby"} == allowed
+    finally:
+        box.run("rm -f /etc/dbus-1/system.d/org.rdk.OCIContainer-lockdown.conf; systemctl reload dbus")
+
+
 def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:
     """It is said, with what to do, and it mends itself."""
     forbidden = '<busconfig><policy user="ocibridge"><deny send_destination="org.rdk.dobby"/></policy></busconfig>'

@@ -193,3 +193,14 @@ def test_a_long_start_is_a_stall_only_after_thirty_seconds() -> None:
     assert health.is_stalled(now[0], started)
     health.answered(work=True)
     assert not health.is_stalled(now[0], now[0])
+
+
+def test_time_in_which_we_were_not_there_ourselves_is_no_silence() -> None:
+    now = [0.0]
+    health = Health(lambda: now[0])
+    now[0] = 40.0
+    assert health.is_stalled(0.0, 0.0)
+    health.excuse(38.0)
+    assert not health.is_stalled(0.0, 0.0)
+    now[0] = 44.0
+    assert health.is_stalled(0.0, 0.0)
