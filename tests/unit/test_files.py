@@ -186,3 +186,15 @@ async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
         with pytest.raises(InvalidArgs, match="dobbySpec"):
             await Bundles().spec_text(str(file))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's lease on it (fcntl(2), F_SETLEASE) makes opening fail for a while: unseen, it might kill Dobby."""
+    bundle(tmp_path, {})
+
+    def leased(*_: object, **__: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "open", leased)
+    with pytest.raises(InvalidArgs, match=r"config\.json cannot be read: Resource temporarily unavailable"):
+        await Bundles().plan(str(tmp_path))
