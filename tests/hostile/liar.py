@@ -24,17 +24,22 @@ def refusing(name: str, text: str) -> Answer:
 
 
 class Liar:
-    """Owns org.rdk.dobby for as long as its `with` block lasts; `answer` may be another one at any time."""
+    """Owns org.rdk.dobby for as long as its `with` block lasts; `answer` may be another one at any time.
 
-    def __init__(self, address: str, answer: Answer) -> None:
+    `flags`, `becomes`: of RequestName, and what comes of it (2: it waits in the queue for the name).
+    """
+
+    def __init__(self, address: str, answer: Answer, *, flags: int = 0, becomes: int = 1) -> None:
         self.answer = answer
+        self._flags, self._becomes = flags, becomes
         self.asked: list[str] = []
         self._wire = Wire(address)
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> "Liar":
-        request = Message(destination=DRIVER, path="/", interface=DRIVER, member="RequestName", signature="su", body=["org.rdk.dobby", 0])
-        assert self._wire.ask(request).body == [1]
+        where = {"destination": DRIVER, "path": "/", "interface": DRIVER}
+        asked = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
+        assert self._wire.reply(asked).body == [self._becomes]
         self._thread.start()
         return self
 
@@ -52,6 +57,14 @@ class Liar:
                     answer = self.answer(message)
                     if answer is not None:
                         self._wire.send(answer)
+
+    def give_up_the_name(self) -> None:
+        """Stay on the bus, without the name."""
+        self._wire.call("ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER)
+
+    def send(self, message: Message) -> None:
+        """Send what belongs nowhere, or comes too late."""
+        self._wire.send(message)
 
     def signal(self, member: str, signature: str, *body: Any) -> None:
         """Send a signal of Dobby's."""
