@@ -15,7 +15,8 @@ from ocibridge.names import IDENTIFIER
 
 SOCKET: Final = "/run/systemd/journal/socket"
 MOST_WAITING: Final = 1024  # entries; what comes beyond them is lost, and counted
-RETRY_SECONDS: Final = 0.1
+FIRST_RETRY: Final = 0.002  # seconds; doubled each time that journald has taken nothing meanwhile
+LAST_RETRY: Final = 0.1
 LARGEST_VALUE: Final = 48 << 10  # bytes; a datagram holds some 200 KiB
 
 
@@ -28,6 +29,7 @@ class JournalSocket:
         self._socket: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
         self._lost = 0
+        self._retry_seconds = FIRST_RETRY
         self._is_retrying = False
 
     def send(self, fields: Iterable[tuple[str, object]]) -> None:
@@ -63,6 +65,7 @@ class JournalSocket:
         except OSError:
             pass  # without a journal there is nobody to tell
         self._waiting.popleft()
+        self._retry_seconds = FIRST_RETRY
         if self._lost and len(self._waiting) < self._most:
             told = f"{self._lost} entries of this log are lost here: journald has taken none for too long"
             self._waiting.append(_datagram((("MESSAGE", told), ("PRIORITY", 4), ("SYSLOG_IDENTIFIER", IDENTIFIER))))
@@ -71,8 +74,9 @@ class JournalSocket:
     def _retry_later(self) -> None:
         if not self._is_retrying:
             with suppress(RuntimeError):  # no loop runs: then with the next entry, or at the end
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
+                asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
                 self._is_retrying = True
+                self._retry_seconds = min(self._retry_seconds * 2, LAST_RETRY)
 
     def _retry(self) -> None:
         self._is_retrying = False

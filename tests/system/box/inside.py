@@ -144,7 +144,20 @@ def deafen() -> None:
         outcome("/org/rdk/dobby", "org.rdk.dobby.ctrl1", f"Unknown{number}", to="org.rdk.dobby")
 
 
+def refused(count: str) -> None:
+    """So many changing calls, each of which is refused, and logged."""
+    for _ in range(int(count)):
+        outcome(MANAGER, "org.rdk.OCIContainer1", "pauseContainer", "s", "no-such")
+
+
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    commands: dict[str, Callable[..., None]] = {"until": until, "owner": until_other_owner, "try": try_all, "own": own, "deafen": deafen}
+    commands: dict[str, Callable[..., None]] = {
+        "until": until,
+        "owner": until_other_owner,
+        "try": try_all,
+        "own": own,
+        "deafen": deafen,
+        "refused": refused,
+    }
     commands[what](*arguments)
