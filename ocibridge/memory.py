@@ -77,14 +77,14 @@ class Memory:
             is_new = not self._path.exists()
             draft.replace(self._path)
             if is_new:
-                self._forget_old_buses()
+                self._forget_old_buses(self._path)
             self._warned = False
         except OSError as error:
             if not self._warned:
                 self._warned = True
                 log.warning("what is known of containers' bundles cannot be kept over a restart", file=str(self._path), reason=str(error))
 
-    def _forget_old_buses(self) -> None:
-        files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns) if self._path else []
-        for file in files[:-MOST_KEPT]:
+    def _forget_old_buses(self, path: Path) -> None:
+        ours = f"{path.stem.rpartition('-')[0]}-*{path.suffix}"
+        for file in sorted(path.parent.glob(ours), key=lambda file: file.stat().st_mtime_ns)[:-MOST_KEPT]:
             file.unlink(missing_ok=True)

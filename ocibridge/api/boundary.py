@@ -171,10 +171,10 @@ class Boundary:
     def _check_welcome(self, call: Call) -> None:
         if call.is_one_too_many:
             raise self._too_many(call)
-        if call.caller is not None and call.caller.uid < 0:
-            raise AccessDenied(f"{call.member.name}: not done: the bus does not say any more who has called")
         if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
+        if call.caller is not None and call.caller.uid < 0:
+            raise AccessDenied(f"{call.member.name}: not done: the bus does not say any more who has called")
 
     def _too_many(self, call: Call) -> LimitsExceeded:
         most = self._settings.now.limits.per_caller
