@@ -27,10 +27,16 @@ from ocibridge.settings import Settings
 log = structlog.get_logger()
 
 STOPPING_TEXT: Final = "ocibridge is stopping"
-# Calls of all callers together: what keeps the memory bounded, however many connections a user opens.
-MOST_UNDER_WAY: Final = 2048
+# Reads of all callers together, and waits likewise: what keeps the memory bounded, however many connections a user opens.
+# What changes anything is for those alone who are trusted with it, and nobody else shall keep them from it.
+MOST_UNDER_WAY: Final = 1024
 # Out arguments that may be more than a socket takes at once.
 LARGE: Final = {"a(is)", "a{sv}", "s"}
+
+
+def _is_plain(member: Member) -> bool:
+    """Neither changes anything nor asks by whom, and so may be open to everybody."""
+    return not (member.changes or member.by_whom)
 
 
 class Boundary:
@@ -45,7 +51,7 @@ class Boundary:
         self._loop = asyncio.get_running_loop()
         self._under_way: dict[Call, asyncio.Task[None]] = {}
         self._by_caller: dict[str, int] = {}  # how many of them count, by unique name
-        self._counted = 0
+        self._open_to_all = {False: 0, True: 0}  # how many reads and, under True, waits
         self._stopping = False
         self._is_over = False
 
@@ -73,16 +79,19 @@ class Boundary:
     def _count(self, call: Call) -> None:
         """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
         others = self._by_caller.get(call.sender, 0)
-        call.is_one_too_many = others >= self._settings.now.limits.per_caller or self._counted >= MOST_UNDER_WAY
+        call.is_one_too_many = others >= self._settings.now.limits.per_caller or self._is_full(call.member)
         if not call.is_one_too_many:
             self._by_caller[call.sender] = others + 1
-            self._counted += 1
+            self._open_to_all[call.member.waits] += _is_plain(call.member)
+
+    def _is_full(self, member: Member) -> bool:
+        return _is_plain(member) and self._open_to_all[member.waits] >= MOST_UNDER_WAY
 
     def _uncount(self, call: Call) -> None:
         del self._under_way[call]
         if call.is_one_too_many:
             return
-        self._counted -= 1
+        self._open_to_all[call.member.waits] -= _is_plain(call.member)
         others = self._by_caller[call.sender] - 1
         if others:
             self._by_caller[call.sender] = others
@@ -179,5 +188,5 @@ class Boundary:
     def _too_many(self, call: Call) -> LimitsExceeded:
         most = self._settings.now.limits.per_caller
         own = f"{most} calls of yours are under way already (limits.per_caller); await one first"
-        all_together = f"{MOST_UNDER_WAY} calls are under way already; try again later"
+        all_together = f"{MOST_UNDER_WAY} {'waits' if call.member.waits else 'reads'} are under way already; try again later"
         return LimitsExceeded(f"{call.member.name}: {own if self._by_caller.get(call.sender, 0) >= most else all_together}")
