@@ -91,7 +91,7 @@ class Daemon:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        signals.take(loop, self.stop, self._reload_configuration)
+        signals.take(loop, self.stop, Soon(self._reload_configuration))
         watchdog = loop.create_task(self._notify.feed_watchdog())
         try:
             await self._begin()
@@ -143,6 +143,8 @@ class Daemon:
         await self._boundary.drain(DRAIN_SECONDS)
 
     def _reload_configuration(self) -> None:
+        if self._stop.is_set():
+            return
         self._notify.reloading()
         interval = self._settings.now.sweep_interval
         self._reload.run()

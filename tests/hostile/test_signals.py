@@ -76,9 +76,10 @@ def test_a_storm_of_ends(tmp_path: Path, number: int) -> None:
         ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=file) as bridge,
     ):
         until_owned(address)
-        while bridge.child.poll() is None:
+        for _ in range(1_000):
             bridge.child.send_signal(number)
             bridge.child.send_signal(signal.SIGHUP)
+        bridge.child.wait(BOUND)
     assert bridge.child.returncode == 0
     assert log.read_text().count("stopping") == 1
     assert "Traceback" not in log.read_text()
