@@ -29,8 +29,7 @@ OPEN_TO_ALL = [
 
 @contextmanager
 def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) -> Iterator[None]:
-    """A caller who wants no replies, so that the bus does not count them: as many calls as its socket takes."""
-    over = threading.Event()
+    """30,000 calls at once of a caller who wants no replies, so that the bus does not count them."""
     call = Message(destination=OURS, path=PATH, interface=INTERFACE, member=member, signature=signature, body=list(body))
     call.flags = MessageFlag.NO_REPLY_EXPECTED
     call.serial = 7
@@ -38,7 +37,7 @@ def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) ->
 
     def send() -> None:
         with victim.caller() as caller:
-            while not over.is_set():
+            for _ in range(600):
                 caller.socket.sendall(raw)
 
     sender = threading.Thread(target=send)
@@ -46,7 +45,6 @@ def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) ->
     try:
         yield
     finally:
-        over.set()
         sender.join()
 
 
@@ -59,7 +57,8 @@ def test_a_flood_that_wants_no_replies(victim: Victim, call: tuple[str, str, tup
         with flood(victim, *call):
             for _ in range(10):
                 assert honest.is_served()
-            assert victim.memory_kib < before + (16 << 10)
+        assert honest.is_served()
+        assert victim.memory_kib < before + (16 << 10)
 
 
 def test_who_is_gone_before_it_is_known_changes_nothing(victim: Victim, tmp_path: Path) -> None:
