@@ -22,6 +22,7 @@ VOCABULARY = {
     "config",
     "files",
     "settings",
+    "tasks",
 }
 CORE = {
     "annotations", "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory",
