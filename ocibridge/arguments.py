@@ -8,6 +8,7 @@ from ocibridge.model import State, SubState
 
 LARGEST_STRING: Final = 1 << 20  # bytes
 LONGEST_PATH: Final = 4095  # bytes (limits.h, PATH_MAX, with the NUL that ends it)
+LONGEST_ID: Final = 128  # bytes (facts 5)
 MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -22,6 +23,12 @@ def check_size(name: str, value: object, largest: int = LARGEST_STRING) -> None:
     text = value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""
     if len(text) > largest // 4 and len(text.encode(errors="replace")) > largest:
         raise InvalidArgs(f"{name}: larger than {largest >> 20} MiB")
+
+
+def check_reference(container_id: str) -> None:
+    """No container has a longer id; a wait for one would keep the text in memory for as long as it waits."""
+    if len(container_id.encode(errors="replace")) > LONGEST_ID:
+        raise InvalidArgs(f"containerId {shown(container_id)}: longer than {LONGEST_ID} bytes; no container has such an id")
 
 
 def check_new_id(container_id: str) -> None:

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+import structlog
 from sdbus import sd_bus_internals as sd
 
 from ocibridge.members import Interface, Property
 from ocibridge.names import DRIVER, DRIVER_PATH, LOCAL_INTERFACE, PROPERTIES, STANDARD_ERROR_PREFIX
+from ocibridge.pump import Pump
+
+log = structlog.get_logger()
 
 Message = sd.SdBusMessage
 Served = sd.SdBusInterface
@@ -38,7 +42,7 @@ class NameTaken(Exception):
 
 
 class PropertyRefused(Exception):
-    """Raised by a property's `write`: InvalidArgs to the caller, without a text, since sdbus sends none there."""
+    """A property's value is refused: InvalidArgs to the caller, without a text, since sdbus sends none there."""
 
 
 sd.EXCEPTION_TO_DBUS_ERROR[PropertyRefused] = f"{STANDARD_ERROR_PREFIX}.InvalidArgs"
@@ -66,6 +70,8 @@ class Bus:
 
     def __init__(self, connection: sd.SdBus) -> None:
         self._connection = connection
+        self._pump: Pump | None = None
+        self._is_flush_due = False
         self._kept: list[object] = []  # sdbus holds exports and matches weakly
         connection.method_call_timeout_usec = NO_TIMEOUT
 
@@ -77,11 +83,18 @@ class Bus:
                 bus = cls(opener())
             async with asyncio.timeout(OPEN_SECONDS):
                 await bus.driver("GetId")
+            bus.drive()
         except (sd.SdBusBaseError, ErrorReply) as failure:
             raise BusUnavailable(f"cannot open bus {where}: {_reason(failure)}") from failure
         except TimeoutError:
             raise BusUnavailable(f"bus {where} does not answer within {OPEN_SECONDS:.0f} s") from None
         return bus
+
+    def drive(self) -> None:
+        """Take the connection's input and output over from sdbus (pump.py says why), where that is possible."""
+        self._pump = Pump.attach(self._connection)
+        if self._pump is None:
+            log.warning("the bus library is another one than expected: floods of calls are less well kept from other callers")
 
     # Calling.
 
@@ -91,7 +104,9 @@ class Bus:
         if signature:
             message.append_data(signature, *args)
         try:
-            return self._connection.call_async(message)
+            reply = self._connection.call_async(message)
+            self._sent()
+            return reply
         except sd.SdBusLibraryError as failure:  # the connection is gone: told like any other failed call
             lost: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
             lost.set_exception(failure)
@@ -135,6 +150,8 @@ class Bus:
             table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
         for p in interface.properties:
             table.add_property(p.name, p.signature, _getter(p), _setter(p), _property_flags(p))
+            if p.check is not None and self._pump is not None:
+                self._pump.check_writes(path, interface.name, p.name, p.check)
         for s in interface.signals:
             table.add_signal(s.name, s.signature, s.arguments, 0)
         self._connection.add_interface(table, path, interface.name)
@@ -149,28 +166,33 @@ class Bus:
         served = self.serve(path, interface)
         with suppress(sd.SdBusLibraryError):
             self._connection.emit_object_added(path)
+            self._sent()
         return served
 
     def disappear(self, path: str, served: Served) -> None:
         """Say InterfacesRemoved, and serve the object no longer. Calls of it under way are still answered."""
         with suppress(sd.SdBusLibraryError):
             self._connection.emit_object_removed(path)
+            self._sent()
         served._stop_export()  # noqa: SLF001 - as sdbus's own classes do: it has no public name
 
-    def send(self, message: Message, *, large: bool = False) -> None:
-        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that.
-
-        `large`: it may be more than the socket takes at once. sdbus's send does not wait for the rest to fit, process
-        does; it may not be called here, since we may be in one of its callbacks.
-        """
-        try:
+    def send(self, message: Message) -> None:
+        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that."""
+        with suppress(sd.SdBusLibraryError):
             message.send()
-        except sd.SdBusLibraryError:
-            return
-        if large:
+            self._sent()
+
+    def _sent(self) -> None:
+        """See to it that what does not fit into the socket is sent when it fits."""
+        if self._pump is not None:
+            self._pump.watch()
+        elif not self._is_flush_due:
+            # sdbus watches for output only in `process`, which may not be called inside one of its callbacks.
+            self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._is_flush_due = False
         with suppress(sd.SdBusLibraryError):
             self._connection.process()
 
@@ -200,6 +222,8 @@ class Bus:
     def close(self) -> None:
         """Flush and close."""
         self._connection.close()
+        if self._pump is not None:
+            self._pump.detach()
 
 
 def _reason(failure: Exception) -> str:
@@ -213,8 +237,16 @@ def _getter(served: Property) -> Callable[[Message], None]:
 
 
 def _setter(served: Property) -> Callable[[Message], None] | None:
-    write = served.write
-    return None if write is None else lambda message: write(message.get_contents(), message.sender or "")
+    write, check = served.write, served.check
+
+    def set_value(message: Message) -> None:
+        value, sender = message.get_contents(), message.sender or ""
+        if check is not None and check(value, sender) is not None:
+            raise PropertyRefused
+        if write is not None:
+            write(value, sender)
+
+    return None if write is None else set_value
 
 
 def _property_flags(served: Property) -> int:

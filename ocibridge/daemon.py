@@ -20,6 +20,7 @@ from ocibridge.api.oci_container import OciContainer
 from ocibridge.api.verbs import verbs
 from ocibridge.bridge import Bridge
 from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
+from ocibridge.bus_check import PATIENCE_SECONDS, until_stuck
 from ocibridge.config import Config
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client
@@ -48,6 +49,7 @@ from ocibridge.owners import Owners
 from ocibridge.reload import Reload
 from ocibridge.settings import Settings
 from ocibridge.soon import Soon
+from ocibridge.tasks import spawn
 from ocibridge.waits import Waits
 
 log = structlog.get_logger()
@@ -92,7 +94,8 @@ class Daemon:
         """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
         signals.take(loop, self.stop, Soon(self._reload_configuration))
-        watchdog = loop.create_task(self._notify.feed_watchdog())
+        watchdog = spawn(self._notify.feed_watchdog(), "feed the watchdog", vital=True)
+        bus_check = spawn(self._check_bus(), "check the bus", vital=True)
         try:
             await self._begin()
             if not self._stop.is_set():
@@ -106,6 +109,7 @@ class Daemon:
                 raise
         finally:
             watchdog.cancel()
+            bus_check.cancel()
             self._sweep.end()
             self._watch.end()
             self._bus.close()
@@ -137,9 +141,10 @@ class Daemon:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
-        with suppress(ErrorReply, TimeoutError):
-            async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
-                await self._bus.release(self._settings.now.callsign)
+        if self._exit_code == os.EX_OK:
+            with suppress(ErrorReply, TimeoutError):
+                async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
+                    await self._bus.release(self._settings.now.callsign)
         await self._boundary.drain(DRAIN_SECONDS)
 
     def _reload_configuration(self) -> None:
@@ -155,6 +160,20 @@ class Daemon:
     def _bus_lost(self) -> None:
         if self._is_first_failure():
             log.error("the bus has closed the connection", MESSAGE_ID=MessageId.BUS_LOST)
+        self._stop.set()
+
+    async def _check_bus(self) -> None:
+        await until_stuck(self._bus)
+        if self._is_first_failure():
+            log.error(
+                f"the bus has not answered for {PATIENCE_SECONDS} s; ocibridge ends, so that it is restarted with a new connection",
+                MESSAGE_ID=MessageId.BUS_STUCK,
+            )
+        self._stop.set()
+
+    def fail(self) -> None:
+        """A task without which the daemon cannot go on has crashed: end, and let systemd start another one."""
+        self._exit_code = os.EX_SOFTWARE
         self._stop.set()
 
     def _is_first_failure(self) -> bool:
@@ -209,10 +228,13 @@ class Daemon:
 
 async def serve(config: Config, load: Callable[[], Config], journal: Journal) -> int:
     """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
-    asyncio.get_running_loop().set_exception_handler(_unforeseen)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: _unforeseen(context))
     try:
         bus = await Bus.open(config.bus)
-        return await Daemon(bus, await bus.driver("GetId"), config, load, journal).run()
+        daemon = Daemon(bus, await bus.driver("GetId"), config, load, journal)
+        loop.set_exception_handler(lambda _, context: _unforeseen(context, daemon.fail))
+        return await daemon.run()
     except NameTaken as failure:
         log.error(str(failure), MESSAGE_ID=MessageId.NAME_TAKEN)
     except BusUnavailable as failure:
@@ -224,8 +246,10 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     return os.EX_UNAVAILABLE
 
 
-def _unforeseen(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody caught: an entry of its own, instead of asyncio's lines on stderr."""
+def _unforeseen(context: dict[str, Any], fail: Callable[[], None] = lambda: None) -> None:
+    """What nobody caught: an entry of its own, instead of asyncio's lines on stderr. `fail` is called after a vital task."""
     failure = context.get("exception")
     if not isinstance(failure, PropertyRefused):  # that has been told to whom it concerns
         log.error(f"unforeseen: {context['message']}", exc_info=failure, MESSAGE_ID=MessageId.BUG)
+    if context.get("vital"):
+        fail()

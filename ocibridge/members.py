@@ -21,7 +21,8 @@ class Method:
 class Property:
     """A property that we serve; unless `constant` or `silent`, we announce its changes.
 
-    `write` gets the value and the sender; without it the property is read-only.
+    `write` gets the value and the sender; without it the property is read-only. `check` gets the same before, and says why
+    a value is refused, None if it is not; it may be asked twice.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Property:
     constant: bool = False
     silent: bool = False
     write: Callable[[Any, str], None] | None = None
+    check: Callable[[Any, str], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

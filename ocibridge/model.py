@@ -63,17 +63,22 @@ class DobbyStatus(StrEnum):
     STALLED = "stalled"
 
 
+UNKNOWN_UID: Final = -1
+
+
 @dataclass(slots=True, eq=False)
 class Caller:
     """A connection to the bus that asks for something.
 
-    `uid` and `pid` are -1 and `comm` "" until the bus has told them, and for good where it left before it could.
+    `uid` and `pid` are -1 and `comm` "" until the bus has told them, and for good where the caller left before that.
+    `is_privileged`: root, the daemon's own user, or a member of the group that the bus's policy allows everything.
     """
 
     sender: str
-    uid: int = -1
+    uid: int = UNKNOWN_UID
     pid: int = -1
     comm: str = ""
+    is_privileged: bool = False
 
     def __str__(self) -> str:
         # Any program may call itself what it likes (prctl(2), PR_SET_NAME).

@@ -29,5 +29,8 @@ PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 STANDARD_ERROR_PREFIX: Final = "org.freedesktop.DBus.Error"
 
+# The group that the bus's policy allows everything.
+GROUP: Final = "ocibridge"
+
 # What we are called in the journal.
 IDENTIFIER: Final = "ocibridge"

@@ -7,6 +7,7 @@ from typing import Final
 
 from ocibridge.bus import Bus, ErrorReply, Message
 from ocibridge.names import DRIVER, DRIVER_PATH
+from ocibridge.tasks import spawn
 
 RULE: Final = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
 # A bus gives a connection 512 rules and no more: with one for each who waits, any user could take them all.
@@ -33,7 +34,6 @@ class Owners:
         self._watched: dict[str, list[Callable[[str], None]]] = {}
         self._begun: asyncio.Task[None] | None = None
         self._rules: dict[str, _Rule] = {}
-        self._removals: set[asyncio.Task[None]] = set()
 
     async def watch(self, name: str, seen: Callable[[str], None]) -> None:
         """Call `seen` with the owner ("" for none) of `name`: the present one before this returns, then each new one.
@@ -41,7 +41,7 @@ class Owners:
         Raises ErrorReply where the bus has no match rule left for us.
         """
         if self._begun is None:
-            self._begun = asyncio.get_running_loop().create_task(self._begin())
+            self._begun = spawn(self._begin(), "watch NameOwnerChanged", expected=ErrorReply)
         await self._begun
         self._watched.setdefault(name, []).append(seen)
         added = self._use_rule(_rule_of(name))
@@ -61,9 +61,7 @@ class Owners:
         rule.users -= 1
         if not rule.users:
             del self._rules[rule.text]
-            removal = asyncio.get_running_loop().create_task(self._remove(rule))
-            self._removals.add(removal)
-            removal.add_done_callback(self._removals.discard)
+            spawn(self._remove(rule), "remove a match rule")
 
     async def _owner_of(self, name: str) -> str:
         try:
@@ -73,7 +71,7 @@ class Owners:
 
     def _use_rule(self, text: str) -> "asyncio.Task[None]":
         if text not in self._rules:
-            self._rules[text] = _Rule(text, asyncio.get_running_loop().create_task(self._bus.driver("AddMatch", "s", text)))
+            self._rules[text] = _Rule(text, spawn(self._bus.driver("AddMatch", "s", text), "add a match rule", expected=ErrorReply))
         self._rules[text].users += 1
         return self._rules[text].added
 
@@ -87,10 +85,12 @@ class Owners:
         await self._bus.driver("RemoveMatch", "s", RULE)  # the broad one, which sdbus has just added
 
     def _changed(self, message: Message) -> None:
+        # The sender first: anyone may send us a signal of that name, with any body; sd-bus's match lets it through.
+        if message.sender != DRIVER:
+            return
         name, _, owner = message.parse_to_tuple()
-        if message.sender == DRIVER:
-            for seen in list(self._watched.get(name, ())):
-                seen(owner)
+        for seen in list(self._watched.get(name, ())):
+            seen(owner)
 
 
 def _rule_of(name: str) -> str:

@@ -12,31 +12,24 @@ from typing import Any, Final
 import structlog
 
 from ocibridge.api import values
+from ocibridge.api.admission import Admission, is_open_to_all
 from ocibridge.api.callers import Callers
 from ocibridge.api.member import Call, Member
 from ocibridge.api.waiting import Waiting
-from ocibridge.arguments import check_size
+from ocibridge.arguments import check_reference, check_size
 from ocibridge.bus import Bus, Message
 from ocibridge.errors import AccessDenied, BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.members import Method
 from ocibridge.message_ids import MessageId
 from ocibridge.mirror import Mirror
+from ocibridge.model import UNKNOWN_UID
 from ocibridge.owners import Owners
 from ocibridge.settings import Settings
+from ocibridge.tasks import spawn
 
 log = structlog.get_logger()
 
 STOPPING_TEXT: Final = "ocibridge is stopping"
-# Reads of all callers together, and waits likewise: what keeps the memory bounded, however many connections a user opens.
-# What changes anything is for those alone who are trusted with it, and nobody else shall keep them from it.
-MOST_UNDER_WAY: Final = 1024
-# Out arguments that may be more than a socket takes at once.
-LARGE: Final = {"a(is)", "a{sv}", "s"}
-
-
-def _is_plain(member: Member) -> bool:
-    """Neither changes anything nor asks by whom, and so may be open to everybody."""
-    return not (member.changes or member.by_whom)
 
 
 class Boundary:
@@ -44,59 +37,39 @@ class Boundary:
 
     def __init__(self, bus: Bus, owners: Owners, callers: Callers, mirror: Mirror, settings: Settings) -> None:
         self._bus = bus
-        self._waiting = Waiting(owners, callers, settings)
+        self._admission = Admission(callers, settings)
+        self._waiting = Waiting(owners, callers, self._admission)
         self._mirror = mirror
-        self._settings = settings
         self._callers = callers
-        self._loop = asyncio.get_running_loop()
         self._under_way: dict[Call, asyncio.Task[None]] = {}
-        self._by_caller: dict[str, int] = {}  # how many of them count, by unique name
-        self._open_to_all = {False: 0, True: 0}  # how many reads and, under True, waits
         self._stopping = False
         self._is_over = False
 
     def method(self, member: Member) -> Method:
         """The member as the bus serves it."""
+        is_read = is_open_to_all(member)
 
         def called(message: Message) -> None:
-            # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
+            if is_read and not message.expect_reply:
+                return  # nobody would get the answer; a flood of such calls must cost others nothing
             call = Call(member, message.sender or "")
-            self._count(call)
-            if call.is_one_too_many and not member.changes:
-                self._turn_away(call, message)
-            else:
-                self._under_way[call] = self._loop.create_task(self._answer(call, message))
+            try:
+                self._admission.admit(call)
+            except LimitsExceeded as refusal:
+                call.refusal = refusal
+                if not member.changes:
+                    self._turn_away(call, message)
+                    return
+            # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
+            self._under_way[call] = spawn(self._answer(call, message), member.name)
 
         return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called)
 
     def _turn_away(self, call: Call, message: Message) -> None:
-        """At once, at the least cost: who floods us must not outrun us, or everybody else stands behind his calls."""
-        call.refusal = self._too_many(call)
+        """At once and cheaply; otherwise a flood queues everyone else behind it."""
         if message.expect_reply:
             self._bus.send(self._reply(call, message))
         call.record(self._mirror)
-
-    def _count(self, call: Call) -> None:
-        """One caller must not take the place of all others. Decided on arrival, so that of a burst the first get through."""
-        others = self._by_caller.get(call.sender, 0)
-        call.is_one_too_many = others >= self._settings.now.limits.per_caller or self._is_full(call.member)
-        if not call.is_one_too_many:
-            self._by_caller[call.sender] = others + 1
-            self._open_to_all[call.member.waits] += _is_plain(call.member)
-
-    def _is_full(self, member: Member) -> bool:
-        return _is_plain(member) and self._open_to_all[member.waits] >= MOST_UNDER_WAY
-
-    def _uncount(self, call: Call) -> None:
-        del self._under_way[call]
-        if call.is_one_too_many:
-            return
-        self._open_to_all[call.member.waits] -= _is_plain(call.member)
-        others = self._by_caller[call.sender] - 1
-        if others:
-            self._by_caller[call.sender] = others
-        else:
-            del self._by_caller[call.sender]
 
     async def drain(self, seconds: float) -> None:
         """Let the calls under way end, and tell those that do not in time, and all waits, that we are stopping."""
@@ -115,14 +88,16 @@ class Boundary:
 
     async def _answer(self, call: Call, message: Message) -> None:
         try:
-            if call.member.changes or call.member.by_whom:
+            if not is_open_to_all(call.member):
                 await self._know_caller(call)
             await self._perform(call, message.parse_to_tuple)
             reply = self._reply(call, message)
         finally:
-            self._uncount(call)  # before the reply as well: a caller that has it may call again at once
+            # Before the reply is sent: a caller that has it may call again at once.
+            del self._under_way[call]
+            self._admission.leave(call)
         if message.expect_reply:
-            self._bus.send(reply, large=call.member.result_signature in LARGE)
+            self._bus.send(reply)
         call.record(self._mirror)
 
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
@@ -151,8 +126,10 @@ class Boundary:
         self._check_welcome(call)
         for name, value in zip(member.arguments, arguments, strict=True):
             check_size(name, value, member.largest)
+            if name == "containerId":
+                check_reference(value)
         work = member.run(*arguments, call.caller) if member.by_whom else member.run(*arguments)
-        return self._waiting.while_there(call.sender, work) if member.waits else work
+        return self._waiting.while_there(call, work) if member.waits else work
 
     def _reply(self, call: Call, message: Message) -> Message:
         try:
@@ -178,15 +155,9 @@ class Boundary:
             await self._callers.known(call.sender)
 
     def _check_welcome(self, call: Call) -> None:
-        if call.is_one_too_many:
-            raise self._too_many(call)
+        if call.refusal is not None:
+            raise call.refusal
         if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
-        if call.caller is not None and call.caller.uid < 0:
+        if not is_open_to_all(call.member) and call.caller is not None and call.caller.uid == UNKNOWN_UID:
             raise AccessDenied(f"{call.member.name}: not done: the bus does not say any more who has called")
-
-    def _too_many(self, call: Call) -> LimitsExceeded:
-        most = self._settings.now.limits.per_caller
-        own = f"{most} calls of yours are under way already (limits.per_caller); await one first"
-        all_together = f"{MOST_UNDER_WAY} {'waits' if call.member.waits else 'reads'} are under way already; try again later"
-        return LimitsExceeded(f"{call.member.name}: {own if self._by_caller.get(call.sender, 0) >= most else all_together}")

@@ -1,13 +1,18 @@
-"""Who calls: the credentials of a connection, asked of the bus once (reference: sdbus-facts, Who calls)."""
+"""Who calls: the credentials of a connection, asked of the bus once (docs: GetConnectionCredentials, D-Bus specification)."""
 
 import asyncio
+import grp
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from ocibridge.bus import Bus, ErrorReply
-from ocibridge.model import Caller
+from ocibridge.model import UNKNOWN_UID, Caller
+from ocibridge.names import GROUP
+from ocibridge.tasks import spawn
 
-MOST_REMEMBERED: Final = 256
+MAX_REMEMBERED: Final = 256
 
 
 class Callers:
@@ -16,29 +21,42 @@ class Callers:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._met: dict[str, tuple[Caller, asyncio.Task[None]]] = {}
+        self._when_known: dict[Caller, Callable[[Caller], None]] = {}
+        self._group = _group_id()
 
     def meet(self, sender: str) -> Caller:
         """The caller; what is not known of it yet is asked now, off the path of the call itself, and filled in."""
-        if sender not in self._met:
+        known = self._met.get(sender)
+        if known is None:
             caller = Caller(sender)
-            self._met[sender] = caller, asyncio.get_running_loop().create_task(self._ask(caller))
-            if len(self._met) > MOST_REMEMBERED:
+            known = self._met[sender] = caller, spawn(self._ask(caller), "ask who a caller is")
+            if len(self._met) > MAX_REMEMBERED:
                 self._met.pop(next(iter(self._met)))
-        return self._met[sender][0]
+        return known[0]
 
     async def known(self, sender: str) -> None:
         """Until the bus has told what it knows of that caller. It may be cancelled: others wait for the same."""
         if sender in self._met:
             await asyncio.shield(self._met[sender][1])
 
+    def when_known(self, caller: Caller, told: Callable[[Caller], None]) -> None:
+        """Call `told` in the moment in which the caller's user becomes known; never, where the bus does not tell it."""
+        self._when_known[caller] = told
+
     async def _ask(self, caller: Caller) -> None:
         try:
             credentials: dict[str, tuple[str, Any]] = await self._bus.driver("GetConnectionCredentials", "s", caller.sender)
+            uid = int(credentials.get("UnixUserID", ("u", UNKNOWN_UID))[1])
+            caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
+            caller.comm = _comm(caller.pid)
+            groups = credentials.get("UnixGroupIDs", ("au", []))[1]
+            caller.is_privileged = uid in {0, os.getuid()} or self._group in groups
+            caller.uid = uid
         except ErrorReply:
-            return
-        caller.uid = int(credentials.get("UnixUserID", ("u", -1))[1])
-        caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
-        caller.comm = _comm(caller.pid)
+            pass
+        told = self._when_known.pop(caller, None)
+        if told is not None and caller.uid != UNKNOWN_UID:
+            told(caller)
 
 
 def _comm(pid: int) -> str:
@@ -46,3 +64,11 @@ def _comm(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def _group_id() -> int | None:
+    """The group's number; None on a machine that does not have it, such as a desk."""
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None

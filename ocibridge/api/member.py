@@ -54,7 +54,7 @@ class Member:
 
 
 class Call(msgspec.Struct, eq=False):
-    """One call. `caller` is known where the member changes something or asks by whom.
+    """One call. `caller` is known before it is performed where the member changes something or asks by whom.
 
     `fields`: what of it the journal's entries can be found by.
     """
@@ -62,7 +62,7 @@ class Call(msgspec.Struct, eq=False):
     member: Member
     sender: str
     caller: Caller | None = None
-    is_one_too_many: bool = False
+    is_counted: bool = False  # by the admission
     arguments: tuple[Any, ...] = ()
     result: Any = None
     refusal: BridgeError | None = None

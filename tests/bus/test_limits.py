@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocibridge.api import boundary
+from ocibridge.api import admission
 from ocibridge.bus import Bus
 from ocibridge.config import Limits
 from tests.bus.conftest import StartDobby
@@ -69,7 +69,7 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
     send = daemon._bus.send
 
     def spy(message: Any, **options: Any) -> None:
-        under_way_at_replies.append(len(daemon._boundary._by_caller))
+        under_way_at_replies.append(len(daemon._boundary._admission._by_sender))
         send(message, **options)
 
     monkeypatch.setattr(daemon._bus, "send", spy)
@@ -85,7 +85,7 @@ async def test_a_burst_of_calls_that_take_no_time(client: Client, start_dobby: S
     await client.until_property("DobbyAvailable", wanted=True)
     refusals = await asyncio.gather(*(client.refused("getLastExit", "s", "app") for _ in range(5)))
     assert [name for name, _ in refusals] == ["NoSuchContainer"] + ["LimitsExceeded"] * 4
-    assert daemon._boundary._by_caller == {}
+    assert daemon._boundary._admission._by_sender == {}
 
 
 async def test_the_waits_of_one_user_are_bounded_over_all_connections(
@@ -103,7 +103,9 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=15)
     refusals = [task.result() for task in done]
     assert {name for name, _ in refusals} == {"LimitsExceeded"}
-    assert refusals[0][1] == f"5 waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+    assert (
+        refusals[0][1] == f"waitForState: 5 reads and waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+    )
     assert len(done) == 4
     for other in others:
         other.bus.close()
@@ -118,7 +120,7 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
 async def test_all_waits_together_are_bounded_and_take_no_other_turn(
     address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boundary, "MOST_UNDER_WAY", 6)
+    monkeypatch.setattr(admission, "MAX_UNDER_WAY", 6)
     start_dobby()
     await start_bridge(limits=Limits(per_caller=4))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -128,6 +130,6 @@ async def test_all_waits_together_are_bounded_and_take_no_other_turn(
     assert await client.oci("listContainers") == []
     assert (await client.refused("pauseContainer", "s", "no-such"))[0] == "NoSuchContainer"
     refusals = [(name, text) for name, text in await asyncio.gather(*waits) if name != "Timeout"]
-    assert refusals == [("LimitsExceeded", "waitForState: 6 waits are under way already; try again later")] * 2
+    assert refusals == [("LimitsExceeded", "waitForState: too many waits are under way already; try again later")] * 2
     for other in others:
         other.bus.close()

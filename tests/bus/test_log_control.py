@@ -42,6 +42,7 @@ async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name
     with pytest.raises(ErrorReply) as refused:
         await put(oci, name, value)
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert refused.value.text.startswith(f'log {name.removeprefix("Log").lower()} "{value}": expected one of ')
     assert await get(oci) == before
     await oci.oci("listContainers")  # by now it has been logged
     told = capfd.readouterr().err

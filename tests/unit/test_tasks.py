@@ -54,3 +54,12 @@ async def test_cancelling_is_no_crash(reports: list[dict[str, Any]]) -> None:
     await asyncio.wait([task])
     await asyncio.sleep(0)
     assert reports == []
+
+
+async def test_what_whoever_awaits_it_expects_is_no_crash(reports: list[dict[str, Any]]) -> None:
+    task = spawn(crash(), "shared", expected=ArithmeticError)
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert reports == []
+    with pytest.raises(ZeroDivisionError):
+        await task
