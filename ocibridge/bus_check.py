@@ -16,8 +16,8 @@ PATIENCE_SECONDS: Final = 10
 
 async def until_stuck(bus: Bus) -> None:
     """Ask the bus for its id again and again; returns when it has not answered for `PATIENCE_SECONDS`."""
-    while await _answers(bus):
-        await asyncio.sleep(INTERVAL_SECONDS)  # noqa: ASYNC110 - no event tells of a bus that has stopped reading
+    while await _answers(bus):  # noqa: ASYNC110 - no event tells of a bus that has stopped reading
+        await asyncio.sleep(INTERVAL_SECONDS)
 
 
 async def _answers(bus: Bus) -> bool:

@@ -183,11 +183,13 @@ def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
     """A bus has 512 rules for a connection (dbus-daemon(1)): whoever opens connections must not be able to use ours up."""
     victim = attack(limits={"per_user": 5000})
     with ExitStack() as stack:
+        honest = stack.enter_context(victim.caller())
+        assert honest.is_served()  # its user is known by now: those not known yet share 256 places
         for _ in range(20):
             wire = stack.enter_context(victim.caller())
+            assert wire.is_served()
             for _ in range(30):
                 wire.call("waitForState", "sst", ("never", "Running", 0))
-        honest = stack.enter_context(victim.caller())
         assert honest.outcome("waitForState", "sst", ("other", "Running", 600_000)) == f"{INTERFACE}.Error.Timeout"
 
 
