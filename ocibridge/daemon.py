@@ -195,6 +195,9 @@ class Daemon:
                 self._calls.status_changed()
                 if event.status is DobbyStatus.STARTING:
                     self._mirror.recall(self._memory.recall(self._life()))
+            case PlansChanged() if self._mirror.is_starting(event.id):
+                # Before the start goes out: if we are killed right after it, our successor must know what it was.
+                self._remember()
             case PlansChanged() | ContainerStarted() | PlanCorrected():
                 self._remember_soon()
             case ContainerFound():

@@ -172,6 +172,9 @@ class Pump:
                     raise OSError(-result, os.strerror(-result))
                 return
         self.watch()
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._go_on)
@@ -183,7 +186,10 @@ class Pump:
 
     def watch(self) -> None:
         """Have the loop watch the socket for what sd-bus waits for now; to be called after each message that is sent."""
-        events = max(0, self._sd_bus_get_events(self._bus))  # negative: closed
+        events = self._sd_bus_get_events(self._bus)
+        if events == 0:  # sd-bus has work that no socket event tells of: messages that it has read, or a connection that broke
+            self._schedule()
+        events = max(0, events)  # negative: closed
         if events == self._struct.watched:
             return
         self._struct.watched = events
