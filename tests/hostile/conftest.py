@@ -60,6 +60,15 @@ def until_owned(address: str, name: str = OURS) -> None:
     subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
 
 
+def start_by_others(victim: Victim, count: int) -> None:
+    """The stand-in has so many containers more, c0, c1, …; returns when ocibridge has them too."""
+    with victim.caller() as caller:
+        fate = {"destination": "org.rdk.dobby", "path": "/org/rdk/dobby", "interface": "org.freedesktop.DBus.Mock"}
+        assert caller.outcome("StartsByOthers", "i", (count,), **fate) == "reply"
+        while len(caller.reply(caller.call("listContainers")).body[0]) < count:
+            pass
+
+
 @pytest.fixture
 def attack(tmp_path: Path) -> Iterator[Attack]:
     """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""

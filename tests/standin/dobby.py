@@ -274,3 +274,10 @@ def Report(self: Any) -> str:
     """What it has been through, as JSON."""
     w = self.wire
     return json.dumps({"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown})
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
+def StartsByOthers(self: Any, count: int) -> None:
+    """Another client of Dobby's has started so many containers: c0, c1, …"""
+    for number in range(count):
+        self.wire.model.start(f"c{number}", {}, has_plugins=True, spec=None, kind="StartFromBundle").finish()

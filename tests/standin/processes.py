@@ -76,12 +76,14 @@ class Process:
 
 
 @contextmanager
-def private_bus(kind: str = "session") -> Iterator[str]:
-    """A dbus-daemon of our own that lets everybody do everything; its address."""
+def private_bus(kind: str = "session", limits: dict[str, int] | None = None) -> Iterator[str]:
+    """A dbus-daemon of our own that lets everybody do everything; its address. `limits`: as dbus-daemon(1) names them."""
     with tempfile.TemporaryDirectory(prefix="ocibridge-bus-") as directory:
         Path(directory).chmod(0o755)
         config = Path(directory, "bus.conf")
-        config.write_text(BUS_CONFIG.format(kind=kind, directory=directory, limits=SYSTEM_LIMITS if kind == "system" else ""))
+        lines = [SYSTEM_LIMITS] if kind == "system" else []
+        lines += [f'<limit name="{name}">{value}</limit>' for name, value in (limits or {}).items()]
+        config.write_text(BUS_CONFIG.format(kind=kind, directory=directory, limits="\n  ".join(lines)))
         arguments = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
         with Process(arguments, {}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as bus:
             yield next_line(bus.child, 10)

@@ -1,0 +1,137 @@
+"""Floods by a user without rights, against the unit in its sandbox: others are served, the watchdog is content, it can be stopped.
+
+The figures: build/floods.json. "Others are served" is judged beside a floor of the same run (tests/hostile/waits.py).
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.hostile.flood import SIGNALS
+from tests.hostile.waits import table
+from tests.system.conftest import ROOT, Box
+
+Background = Callable[..., "subprocess.Popen[str]"]
+ADDRESS = "unix:path=/run/dbus/system_bus_socket"
+# As the stand-in is run in the box: nobody may read it all.
+PYTHON = "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 exec python3 -m"
+MOCK = "busctl call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock"
+CONTAINERS = 20
+SECONDS = 1.2
+BUG = "MESSAGE_ID=42f42850f26f4a399c62d54affdf767e"
+SINK_POLICY = """<busconfig><policy context="default">
+<allow own="org.example.Sink"/><allow send_destination="org.example.Sink"/>
+</policy></busconfig>"""
+MEASURED: dict[str, Any] = {}
+
+
+@pytest.fixture
+def full(box: Box) -> Iterator[Box]:
+    """The box with some containers, and leave for everybody to flood the sink."""
+    box.run(f"echo '{SINK_POLICY}' >/etc/dbus-1/system.d/sink.conf; systemctl reload dbus")
+    box.run(f"{MOCK} StartsByOthers i {CONTAINERS}")
+    box.until("ContainerCount", str(CONTAINERS))
+    yield box
+    box.run("rm /etc/dbus-1/system.d/sink.conf; systemctl reload dbus")
+
+
+def flood(kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> str:
+    return f"{PYTHON} tests.hostile.flood {ADDRESS} {kind} {seconds} {to}"
+
+
+def flooding(background: Background, kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> "subprocess.Popen[str]":
+    """Nobody floods from now on."""
+    process = background(flood(kind, seconds, to), "nobody")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "flooding\n"
+    return process
+
+
+def measured(box: Box) -> list[dict[str, Any]]:
+    """The figures of all floods, which go to build/floods.json as well."""
+    command = box.command(f"{PYTHON} tests.hostile.waits {ADDRESS} {SECONDS}")
+    command[command.index("--timeout") + 1] = "590"
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    MEASURED[box.bus] = [json.loads(line) for line in done.stdout.splitlines()]
+    report = ROOT / "build" / "floods.json"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(MEASURED, indent=1))
+    return [*MEASURED[box.bus]]
+
+
+@pytest.mark.timeout(900)
+def test_others_are_served(full: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    since = full.cursor()
+    rows = measured(full)
+    with capsys.disabled():
+        print(f"\n{full.bus}: an honest caller beside the floods of uid 65534\n{table(rows)}")
+    assert [complaint for row in rows for complaint in row["complaints"]] == []
+    assert full.show("ocibridge", "ActiveState", "NRestarts") == ["active", "0"]
+    assert full.journal(since, BUG) == []
+
+
+def test_the_watchdog_and_the_end(full: Box, background: Background) -> None:
+    """The costliest flood, longer than the watchdog's patience: it neither bites, nor is the daemon too busy to end."""
+    full.run("""
+        mkdir -p /run/systemd/system/ocibridge.service.d
+        printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/ocibridge.service.d/watchdog.conf
+        systemctl daemon-reload && systemctl restart ocibridge
+    """)
+    full.until("ContainerCount", str(CONTAINERS))
+    pid = full.show("ocibridge", "MainPID")
+    short = flooding(background, "GetManagedObjects", 6)
+    assert json.loads(short.communicate(timeout=60)[0])["messages"] > 1000
+    full.until("ContainerCount", str(CONTAINERS))
+    assert full.show("ocibridge", "NRestarts", "MainPID") == ["0", *pid]
+    long = flooding(background, "GetManagedObjects", 40)
+    full.run("systemctl stop ocibridge")
+    assert long.poll() is None
+    assert full.show("ocibridge", "ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
+
+
+def unit_state(box: Box) -> tuple[int, list[str]]:
+    pid, *rest = box.show("ocibridge", "MainPID", "NRestarts")
+    return int(box.run(f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status")), [pid, *rest]
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_forged_signals(box: Box, background: Background, kind: str) -> None:
+    """Sent straight to us by nobody: none is believed, none is a bug, none costs memory."""
+    since, owner = box.cursor(), box.owner()
+    before, unit = unit_state(box)
+    forger = flooding(background, kind, 1, owner)
+    while forger.poll() is None:
+        assert box.oci("listContainers") == "a(is) 0"
+    assert json.loads(forger.communicate()[0])["messages"] > 1000
+    after, unit_after = unit_state(box)
+    assert unit_after == unit
+    assert box.journal(since, BUG) == []
+    assert after < before + (8 << 10)
+    assert box.oci("listContainers") == "a(is) 0"
+
+
+LISTENER = f"{PYTHON} tests.hostile.listener {ADDRESS}"
+
+
+def signal_to(destination: str, interface: str, member: str) -> str:
+    return f"busctl emit --destination={destination} /org/freedesktop/DBus {interface} {member} u 7"
+
+
+def test_the_policy_stops_forged_signals(box: Box, background: Background) -> None:
+    """At the bus: whoever has our name hears nothing that nobody sends to it, by either of its names, and all of root's."""
+    box.run("systemctl stop ocibridge; systemctl mask --runtime -q ocibridge")
+    listener = background(LISTENER, "ocibridge")
+    assert listener.stdout is not None
+    owner = listener.stdout.readline().strip()
+    assert owner.startswith(":"), listener.communicate()
+    for user in ("nobody", "other", "root"):
+        for destination in (owner, "org.rdk.OCIContainer"):
+            for interface in ("org.freedesktop.DBus", "org.rdk.dobby.ctrl1", "org.freedesktop.DBus.Properties"):
+                box.run(signal_to(destination, interface, f"From_{user}"), user)
+    box.run(signal_to(owner, "org.example.Last", "Last"))
+    heard = listener.communicate(timeout=60)[0].splitlines()
+    assert heard == ["From_root"] * 6
