@@ -33,7 +33,7 @@ TURN_MESSAGES: Final = 128
 TURN_SECONDS: Final = 0.004
 # What one connection may use of our time for the bus library's own answers: a share, and an advance of so many seconds.
 SHARE: Final = 0.5
-ADVANCE_SECONDS: Final = 0.1
+ADVANCE_SECONDS: Final = 0.03
 MAX_ACCOUNTS: Final = 256
 
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"

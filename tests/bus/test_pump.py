@@ -1,0 +1,143 @@
+"""The connection driven by ourselves: bounded turns, budgets, and a plain way without it."""
+
+import asyncio
+import ctypes
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sdbus import sd_bus_internals as sd
+
+from ocibridge import pump
+from ocibridge.bus import Bus, ErrorReply
+from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
+from ocibridge.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+OURS = "org.rdk.OCIContainer"
+StartBridge = Callable[..., Any]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_connection_has_an_advance_and_a_share() -> None:
+    clock = Clock()
+    budgets = Budgets(clock)
+    assert not budgets.is_spent(b":1.1")
+    budgets.charge(b":1.1", ADVANCE_SECONDS / 2)
+    assert not budgets.is_spent(b":1.1")
+    budgets.charge(b":1.1", ADVANCE_SECONDS)
+    assert budgets.is_spent(b":1.1")
+    assert not budgets.is_spent(b":1.2")
+    clock.now += ADVANCE_SECONDS / 2 / SHARE * 0.99
+    assert budgets.is_spent(b":1.1")
+    clock.now += ADVANCE_SECONDS / 2 / SHARE * 0.02
+    assert not budgets.is_spent(b":1.1")
+
+
+def test_budgets_are_few() -> None:
+    budgets = Budgets(Clock())
+    for number in range(MAX_ACCOUNTS + 10):
+        budgets.charge(b":1.%d" % number, 1.0)
+    assert not budgets.is_spent(b":1.0")
+    assert budgets.is_spent(b":1.%d" % (MAX_ACCOUNTS + 9))
+
+
+async def test_a_burst_does_not_keep_the_loop(address: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 signals that lie in the socket, each loop iteration takes 10; whatever else is due runs between."""
+    monkeypatch.setattr(pump, "TURN_MESSAGES", 10)
+    monkeypatch.setattr(pump, "TURN_SECONDS", 1e9)
+    listener = await Bus.open(address)
+    heard: list[int] = []
+    turns: list[int] = []
+    done = asyncio.Event()
+
+    def seen(message: Any) -> None:
+        heard.append(message.get_contents())
+        if len(heard) == 200:
+            done.set()
+
+    def turn() -> None:
+        turns.append(len(heard))
+        if not done.is_set():
+            asyncio.get_running_loop().call_soon(turn)
+
+    await listener.watch(None, "/burst", "org.example.Burst", "Number", seen)
+    connection = listener._connection
+    asyncio.get_running_loop().remove_reader(connection.get_fd())
+    for number in range(200):
+        client.bus.emit("/burst", "org.example.Burst", "Number", "i", number)
+    await client.bus.driver("GetId")  # by now they lie in the listener's socket
+    asyncio.get_running_loop().call_soon(turn)
+    connection.process()
+    async with asyncio.timeout(15):
+        await done.wait()
+    assert heard == list(range(200))
+    assert max(after - before for before, after in pairwise(turns)) <= 20
+    listener.close()
+
+
+async def test_who_asks_the_library_too_much_is_refused_and_others_are_not(
+    oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
+    monkeypatch.setattr(pump, "SHARE", 0.0)
+    other = Client(await Bus.open(address))
+    assert await other.objects() == {}
+    for path, interface, member, signature, *arguments in (
+        (OBJECT_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""),
+        (OBJECT_PATH, "org.freedesktop.DBus.Introspectable", "Introspect", ""),
+        (OBJECT_PATH, PROPERTIES, "GetAll", "s", INTERFACE),
+        (OBJECT_PATH, PROPERTIES, "Get", "ss", INTERFACE, "Version"),
+    ):
+        with pytest.raises(ErrorReply) as refused:
+            await other.call(OURS, path, interface, member, signature, *arguments)
+        assert refused.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
+        assert refused.value.text == "too many calls of this connection at once; read the replies, then ask again"
+    assert await other.oci("listContainers") == []
+    third = Client(await Bus.open(address))
+    assert await third.property("ContainerCount") == 0
+    assert await oci.oci("listContainers") == []
+    third.bus.close()
+    other.bus.close()
+
+
+async def test_without_it_everything_is_served_all_the_same(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """With another bus library python-sdbus drives the connection; that is said once, and costs only what it says."""
+    monkeypatch.setitem(pump.SYMBOLS, "sd_bus_no_such_function", (None, []))
+    start_dobby()
+    daemon = await start_bridge()
+    assert daemon._bus._pump is None
+    assert capfd.readouterr().err.count("the bus library is another one than expected") == 1
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "sleep", info='{"x": "' + "y" * (1 << 20) + '"}'))
+    assert len((await client.oci("getContainerInfo", "s", "app"))["x"][1]) == 1 << 20
+    with pytest.raises(ErrorReply) as refused:
+        await client.call(OURS, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, "LogLevel", ("s", "loud"))
+    assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+
+
+async def test_it_is_not_attached_to_another_library(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = client.bus._connection
+    assert Pump.attach(connection) is not None
+    struct = pump._SdBusObject.from_address(id(connection) + object.__basicsize__)
+    loop, struct.loop = struct.loop, 1
+    try:
+        assert Pump.attach(connection) is None
+    finally:
+        struct.loop = loop
+    monkeypatch.setattr(ctypes, "sizeof", lambda _: 41)
+    assert Pump.attach(connection) is None
+    assert sd.SdBus.__basicsize__ > 41
