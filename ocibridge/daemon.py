@@ -146,11 +146,13 @@ class Daemon:
         if self._stop.is_set():
             return
         self._notify.reloading()
-        interval = self._settings.now.sweep_interval
-        self._reload.run()
-        if self._settings.now.sweep_interval != interval:
-            self._sweep.begin()
-        self._notify.reloaded(self._status())
+        try:
+            interval = self._settings.now.sweep_interval
+            self._reload.run()
+            if self._settings.now.sweep_interval != interval:
+                self._sweep.begin()
+        finally:  # systemd waits for it
+            self._notify.reloaded(self._status())
 
     def _bus_lost(self) -> None:
         if self._is_first_failure():
