@@ -24,6 +24,7 @@ VOCABULARY = {
     "settings",
     "tasks",
     "yaml_text",
+    "interruptible",
 }
 CORE = {
     "annotations", "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory",
