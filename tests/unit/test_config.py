@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocibridge.config import Config, ConfigError, LogLevel, UnknownOrigin, config_of, mapping_of, seconds_of
@@ -180,6 +180,7 @@ def inside(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 YAML = st.recursive(st.one_of(SCALARS, QUOTED, ESCAPES, tagged(SCALARS)), inside, max_leaves=8)
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         YAML,
@@ -193,6 +194,7 @@ def test_whatever_stands_there_is_a_configuration_or_an_error_of_ours(text: str)
         config_of(mapping_of(text, "f"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60).map(lambda junk: junk.decode(errors="surrogateescape")))
 def test_junk_is_an_error_of_ours(text: str) -> None:
     with suppress(ConfigError):

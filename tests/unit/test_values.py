@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocibridge.api import values
@@ -136,6 +136,7 @@ def as_it_stands(text: str) -> Any:
     return json.loads(text, parse_int=lambda digits: f"int {digits}", parse_float=lambda digits: f"float {digits}")
 
 
+@settings(deadline=None)
 @given(JSON_TEXT.filter(lambda text: text.startswith("{")))
 def test_the_json_is_what_dobby_has_sent(text: str) -> None:
     """Without blanks between its tokens; order, nulls and numbers as they came, lone surrogates too; `state` respelt."""
