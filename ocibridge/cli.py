@@ -87,13 +87,12 @@ def _serve(options: argparse.Namespace, journal: Journal) -> int:
     log = structlog.get_logger()
     try:
         settings = _load(options)
+        journal.level = settings.log.level
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(daemon.serve(settings, lambda: _load(options), journal))
     except ConfigError as error:
         log.error(f"the configuration is refused: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED)
         return os.EX_CONFIG
-    journal.level = settings.log.level.syslog
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(daemon.serve(settings, lambda: _load(options), journal))
     except Exception:
         log.exception("ocibridge has to give up", MESSAGE_ID=MessageId.BUG)
         return os.EX_SOFTWARE

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-import yaml
 
-from ocibridge import names
+from ocibridge import names, yaml_text
+from ocibridge.errors import shown
 from ocibridge.problems import readable
 
 SHORTEST: Final = 0.001  # seconds
@@ -35,6 +35,14 @@ UNITS: Final = {
     "day": 86400.0,
     "days": 86400.0,
 }
+NUMBER: Final = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
+WORDS: Final = "|".join(sorted(filter(None, UNITS), key=len, reverse=True))
+# A number alone, or numbers that each have a unit: "1 000s" must not be read as 1 s and 0 s, nor "010" as 8 or 10.
+DURATION: Final = re.compile(rf"\s*(?:{NUMBER}|{NUMBER}\s*(?:{WORDS})(?:\s*{NUMBER}\s*(?:{WORDS}))*)\s*", re.ASCII)
+PART: Final = re.compile(rf"({NUMBER})\s*([a-z]*)")
+DURATION_EXPECTED: Final = (
+    'expected a duration such as 10, "150ms" or "1min 30s" (each number with its unit; no leading zero, colon or blank within a number)'
+)
 BUS_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
 INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
@@ -64,11 +72,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-    @property
-    def syslog(self) -> str:
-        """The word for it in LogControl1, which has those of sd-daemon(3)."""
-        return "err" if self is LogLevel.ERROR else self.value
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,12 +126,22 @@ class Config(_Section, frozen=True):
 def mapping_of(text: str, origin: str) -> dict[str, Any]:
     """The mapping in `text`, found right; `origin` is the file that errors name. Raises ConfigError."""
     try:
-        data = yaml.safe_load(text)
-        mapping: dict[str, Any] = {} if data is None else data
-        _check(config_of(mapping))
-    except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{origin}: {readable(error)}") from None
+        data = yaml_text.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    mapping: dict[str, Any] = {} if data is None else data
+    checked(mapping, origin)
     return mapping
+
+
+def checked(mapping: dict[str, Any], origin: str) -> Config:
+    """`config_of`, whose values are also checked against each other. Raises ConfigError, naming `origin`."""
+    try:
+        config = config_of(mapping)
+        _check(config)
+    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
+        raise ConfigError(f"{origin}: {readable(error)}") from None
+    return config
 
 
 def config_of(mapping: dict[str, Any]) -> Config:
@@ -138,17 +151,16 @@ def config_of(mapping: dict[str, Any]) -> Config:
 
 def seconds_of(text: str) -> float:
     """Seconds of a duration as systemd.time(7) writes it: "150ms", "1min 30s"; a number alone is seconds."""
-    parts = re.findall(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", text)
-    if not parts or re.sub(r"\s*[0-9]+(?:\.[0-9]+)?\s*[a-z]*", "", text).strip() or any(unit not in UNITS for _, unit in parts):
-        raise ValueError(f'expected a duration such as "150ms" or "1min 30s", got {text!r}')
-    return sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not DURATION.fullmatch(text):
+        raise ValueError(f"{DURATION_EXPECTED}, got {shown(text)}")
+    return sum(float(number) * UNITS[unit] for number, unit in PART.findall(text))
 
 
 def bus_problem(where: str) -> str | None:
     """Why `where` cannot be a bus; None if it can."""
-    if where in {"system", "session"} or ADDRESS.fullmatch(where):
+    if where in {"system", "session"} or (ADDRESS.fullmatch(where) and where.isprintable()):
         return None
-    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", got {where!r}'
+    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", without control characters, got {shown(where)}'
 
 
 def _duration(kind: type, value: Any) -> Any:
@@ -156,10 +168,11 @@ def _duration(kind: type, value: Any) -> Any:
     if kind is not Duration:
         raise NotImplementedError
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f'expected a duration such as "150ms", got {value!r}')
+        # Not the value itself: aliases of aliases can make its text larger than memory.
+        raise ValueError(f"{DURATION_EXPECTED}, got a value of the type {type(value).__name__}")
     seconds = seconds_of(value) if isinstance(value, str) else float(value)
     if not SHORTEST <= seconds <= LONGEST:
-        raise ValueError(f"expected a duration between 1ms and 365d, got {value!r}")
+        raise ValueError(f"expected a duration between 1ms and 365d, got {shown(str(value))}")
     return Duration(seconds)
 
 
@@ -167,11 +180,13 @@ def _check(config: Config) -> None:
     """What types cannot say."""
     problems = {
         "bus": bus_problem(config.bus),
-        "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name"),
-        "dobby.service": _mismatch(INTERFACE_NAME, config.dobby.service, "a bus name"),
+        "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name") or _reserved(config.callsign),
+        "dobby.service": _mismatch(INTERFACE_NAME, config.dobby.service, "a bus name") or _reserved(config.dobby.service),
         "dobby.object": _mismatch(OBJECT_PATH, config.dobby.object, "an object path"),
         **{f"limits.{key}": _outside(getattr(config.limits, key), 1, top) for key, top in LIMIT_TOPS.items()},
     }
+    if config.callsign == config.dobby.service:
+        problems["callsign"] = f"must differ from dobby.service, which is {config.dobby.service} too: ocibridge would call itself"
     for key, problem in problems.items():
         if problem is not None:
             raise ValueError(f"{key}: {problem}")
@@ -184,7 +199,13 @@ LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, 
 def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:
     if pattern.fullmatch(value) and len(value) <= LONGEST_NAME:
         return None
-    return f"expected {what}, got {value!r}"
+    return f"expected {what}, got {shown(value)}"
+
+
+def _reserved(name: str) -> str | None:
+    if name == names.DRIVER or name.startswith(f"{names.DRIVER}."):
+        return f"{shown(name)} belongs to the bus itself; choose a name outside {names.DRIVER}"
+    return None
 
 
 def _outside(value: int, least: int, most: int) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ocibridge.config import Config, ConfigError, config_of, mapping_of
+from ocibridge.config import Config, ConfigError, checked, mapping_of
 from ocibridge.files import read_regular
 
 # The administrator's, what is there until the next boot, the vendor's: the first one has the last word.
@@ -30,9 +30,12 @@ def find(folders: Sequence[Path] = FOLDERS) -> list[Path]:
 def load(files: Iterable[Path]) -> Config:
     """What all the files say together, over the defaults. Raises ConfigError, naming the file and the key."""
     merged: dict[str, Any] = {}
+    read: list[str] = []
     for file in files:
         merged = _overlaid(merged, mapping_of(_text_of(file), str(file)))
-    return config_of(merged)
+        read.append(str(file))
+    # Once more together: one file may set a value that does not go with another file's.
+    return checked(merged, ", ".join(read))
 
 
 def _drop_ins(folder: Path) -> list[Path]:

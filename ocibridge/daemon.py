@@ -39,6 +39,7 @@ from ocibridge.events import (
     StatusChanged,
 )
 from ocibridge.history import History
+from ocibridge.interruptible import Stopped, unless_stopped
 from ocibridge.journal import Journal
 from ocibridge.memory import Memory, runtime_directory
 from ocibridge.message_ids import MessageId
@@ -61,13 +62,22 @@ RELEASE_SECONDS: Final = 2.0
 class Daemon:
     """One ocibridge on one bus."""
 
-    def __init__(self, bus: Bus, bus_id: str, config: Config, load: Callable[[], Config], journal: Journal) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        bus_id: str,
+        config: Config,
+        load: Callable[[], Config],
+        journal: Journal,
+        stop: asyncio.Event | None = None,
+    ) -> None:
+        """`stop`, if given, is set when the daemon is told to stop: that may be before it is made."""
         self._bus = bus
         self._bus_id = bus_id
         self._settings = Settings(config)
         self._reload = Reload(self._settings, load, journal)
         self._notify = Notify()
-        self._stop = asyncio.Event()
+        self._stop = stop or asyncio.Event()
         self._exit_code = os.EX_OK
         self._memory = Memory(runtime_directory() / f"{config.callsign}-{bus_id}.json")
         self._remember_soon = Soon(self._remember)
@@ -91,19 +101,20 @@ class Daemon:
         self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers), self._json_rpc.notify)
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT, or until the bus is lost; the exit code. Raises NameTaken."""
+        """Serve until told to stop, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        signals.take(loop, self.stop, Soon(self._reload_configuration))
+        signals.take_reload(loop, Soon(self._reload_configuration))
         watchdog = spawn(self._notify.feed_watchdog(), "feed the watchdog", vital=True)
         bus_check = spawn(self._check_bus(), "check the bus", vital=True)
         try:
-            await self._begin()
-            if not self._stop.is_set():
-                await self._bus.own(self._settings.now.callsign)
-                log.info(f"serving as {self._settings.now.callsign}; Dobby is {self._mirror.status}")
-                self._notify.ready(self._status())
-                await self._stop.wait()
-                await self._wind_up()
+            await unless_stopped(self._stop, self._begin())
+            log.info(f"serving as {self._settings.now.callsign}; Dobby is {self._mirror.status}")
+            self._notify.ready(self._status())
+            await self._stop.wait()
+            await self._wind_up()
+        except Stopped:
+            if self._exit_code == os.EX_OK:  # else the bus was lost, which has been logged
+                log.info("stopped before ocibridge was ready")
         except (ErrorReply, NameTaken):
             if self._is_first_failure():
                 raise
@@ -116,7 +127,7 @@ class Daemon:
         return self._exit_code
 
     async def _begin(self) -> None:
-        """Be complete before anybody can find us: callers shall not meet an empty mirror.
+        """Be complete, then take the name: callers shall not meet an empty mirror.
 
         The first picture is in, or Dobby is absent, or has not given one within `timeouts.call`.
         """
@@ -128,10 +139,10 @@ class Daemon:
         self._log_control.serve()
         await self._watch.begin()
         self._sweep.begin()
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._watch.settled, self._stop)]
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._watch.settled.wait()
+        await self._bus.own(self._settings.now.callsign)
 
     def stop(self) -> None:
         """Wind up, and let `run` return."""
@@ -151,11 +162,13 @@ class Daemon:
         if self._stop.is_set():
             return
         self._notify.reloading()
-        interval = self._settings.now.sweep_interval
-        self._reload.run()
-        if self._settings.now.sweep_interval != interval:
-            self._sweep.begin()
-        self._notify.reloaded(self._status())
+        try:
+            interval = self._settings.now.sweep_interval
+            self._reload.run()
+            if self._settings.now.sweep_interval != interval:
+                self._sweep.begin()
+        finally:  # systemd waits for it
+            self._notify.reloaded(self._status())
 
     def _bus_lost(self) -> None:
         if self._is_first_failure():
@@ -231,13 +244,18 @@ class Daemon:
 
 async def serve(config: Config, load: Callable[[], Config], journal: Journal) -> int:
     """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
-    loop = asyncio.get_running_loop()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: _unforeseen(context))
+    signals.take_ends(loop, stop.set)
     try:
-        bus = await Bus.open(config.bus)
-        daemon = Daemon(bus, await bus.driver("GetId"), config, load, journal)
+        bus = await unless_stopped(stop, Bus.open(config.bus))
+        bus_id = await unless_stopped(stop, bus.driver("GetId"))
+        daemon = Daemon(bus, bus_id, config, load, journal, stop)
         loop.set_exception_handler(lambda _, context: _unforeseen(context, daemon.fail))
         return await daemon.run()
+    except Stopped:
+        log.info("stopped before the bus has answered")
+        return os.EX_OK
     except NameTaken as failure:
         log.error(str(failure), MESSAGE_ID=MessageId.NAME_TAKEN)
     except BusUnavailable as failure:

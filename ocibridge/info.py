@@ -1,9 +1,10 @@
 """Dobby's GetInfo text, as values and as the JSON that it is (design 3, 9; facts 4)."""
 
-import json
 import re
-from itertools import pairwise
 from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
 
 from ocibridge import json_text
 from ocibridge.errors import DobbyRefused, shown
@@ -16,9 +17,9 @@ LARGEST: Final = 4 << 20
 # GetInfo spells states its own way (facts 4).
 STATES: Final = {s.value.lower(): s.state for s in SubState} | {"unknown": State.INVALID}
 
-STRING: Final = r'"(?:[^"\\]|\\.)*"'
-BLANKS: Final = re.compile(rf"({STRING})|\s+")
-TOKENS: Final = re.compile(rf"{STRING}|[\[\]{{}}]")
+# An escape of a JSON string; group 1: of a surrogate that is not half of a pair.
+HIGH, LOW = "u[dD][89abAB][0-9a-fA-F]{2}", "u[dD][c-fC-F][0-9a-fA-F]{2}"
+ESCAPES: Final = re.compile(rf"\\(?:{HIGH}\\{LOW}|({HIGH}|{LOW})|.)")
 
 
 class Info:
@@ -34,18 +35,30 @@ class Info:
             self.value["state"] = _respelt(self.value["state"])
 
     @property
-    def json(self) -> str:
-        """Dobby's own text without the blanks between its tokens: members, numbers and strings as they came."""
-        compact = BLANKS.sub(r"\1", self._text)
-        tokens = list(TOKENS.finditer(compact))
-        depth, copied, pieces = 0, 0, []
-        for token, following in pairwise(tokens):
-            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
-            is_state = depth == 1 and compact[token.end()] == ":" and json.loads(token[0]) == "state"
-            if is_state and following.start() == token.end() + 1 and following[0][0] == '"':
-                pieces += [compact[copied : following.start()], json.dumps(_respelt(json.loads(following[0])))]
-                copied = following.end()
-        return "".join([*pieces, compact[copied:]])
+    def json(self) -> bytes:
+        """Dobby's own text without the blanks between its tokens: the order, and values as they came but for `state`.
+
+        msgspec removes the blanks and finds the members without building any of their values. As on D-Bus, of members of
+        one name the last counts.
+        """
+        try:
+            return self._compact(self._text.encode())
+        except (msgspec.DecodeError, UnicodeEncodeError):  # a lone surrogate, which the standard library reads and msgspec does not
+            return self._compact_with_surrogates()
+
+    def _compact(self, text: bytes) -> bytes:
+        members = msgspec.json.decode(msgspec.json.format(text, indent=-1), type=dict[str, Raw])
+        state = self.value.get("state")
+        if isinstance(state, str):
+            members["state"] = Raw(msgspec.json.encode(state))
+        return msgspec.json.encode(members)
+
+    def _compact_with_surrogates(self) -> bytes:
+        """Their backslashes are a character meanwhile that the text does not have."""
+        used = set(self._text)
+        spare = next(c for c in map(chr, range(0xE000, 0x110000)) if c not in used)
+        hidden = ESCAPES.sub(lambda found: f"{spare}{found[1]}" if found[1] else found[0], self._text)
+        return self._compact(hidden.encode(errors="replace")).replace(spare.encode(), b"\\")
 
 
 def _respelt(state: str) -> str:

@@ -27,6 +27,8 @@ LEVELS: Final = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
+# The configuration's word for a level, where it is another than LogControl1's.
+CONFIGURED: Final = {"error": "err"}
 # Where entries can go, by LogControl1's words.
 JOURNAL: Final = "journal"
 CONSOLE: Final = "console"
@@ -43,12 +45,14 @@ class Journal:
 
     @property
     def level(self) -> str:
-        """The least level that is logged, one of LEVELS. To set it raises KeyError for another word."""
+        """The least level that is logged, one of LEVELS. Set it to one of these or of LogLevel; another word is a KeyError."""
         return self._level
 
     @level.setter
     def level(self, level: str) -> None:
-        self._level, least = level, LEVELS[level]
+        word = CONFIGURED.get(level, str(level))
+        least = LEVELS[word]
+        self._level = word
         self._configure(least)
 
     @property

@@ -39,7 +39,9 @@ def runtime_directory() -> Path:
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
-    user = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    user = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not user.startswith("/"):  # the XDG specification: empty is unset, a relative path is ignored
+        user = f"/run/user/{os.getuid()}"
     return Path("/run" if os.getuid() == 0 else user, "ocibridge", "memory")
 
 

@@ -21,10 +21,14 @@ def hold_back() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def take(loop: "asyncio.AbstractEventLoop", stop: Callable[[], None], reload: Callable[[], None]) -> None:
-    """From now on they are calls on the loop, also that which has been held back."""
+def take_ends(loop: "asyncio.AbstractEventLoop", stop: Callable[[], None]) -> None:
+    """From now on SIGTERM and SIGINT are calls on the loop. Before the bus is opened: it may never answer."""
     for number in ENDS:
         loop.add_signal_handler(number, stop)
+
+
+def take_reload(loop: "asyncio.AbstractEventLoop", reload: Callable[[], None]) -> None:
+    """From now on SIGHUP is a call on the loop, also one that has been held back."""
     loop.add_signal_handler(RELOAD, reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {RELOAD})
 

@@ -80,18 +80,21 @@ class JsonRpc:
     async def _invoke(self, text: str, caller: Caller) -> str:
         """The answer to a request or a batch; "" where none is due."""
         try:
-            request = msgspec.json.decode(text, type=Raw)
-            batch = msgspec.json.decode(request, type=list[Raw]) if _kind(request) == "[" else None
+            whole = msgspec.json.decode(text, type=Raw)
+            is_batch = _kind(whole) == "["
+            batch = msgspec.json.decode(whole, type=list[Raw]) if is_batch else [whole]
+            if not 0 < len(batch) <= MOST_IN_A_BATCH:
+                return _encoded(_failure(NULL, INVALID_REQUEST))
+            # All of them before the first is performed: one may be nested more deeply than can be read.
+            requests = [msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request() for raw in batch]
         except (msgspec.DecodeError, RecursionError):
             return _encoded(_failure(NULL, PARSE_ERROR))
-        if batch is None:
-            answer = await self._answer(request, caller)
-            return _encoded(answer) if answer else ""
-        if not 0 < len(batch) <= MOST_IN_A_BATCH:
-            return _encoded(_failure(NULL, INVALID_REQUEST))
-        return await self._answer_batch(batch, caller)
+        if is_batch:
+            return await self._answer_batch(requests, caller)
+        answer = await self._answer(requests[0], caller)
+        return _encoded(answer) if answer else ""
 
-    async def _answer_batch(self, batch: list[Raw], caller: Caller) -> str:
+    async def _answer_batch(self, batch: list[_Request], caller: Caller) -> str:
         answers: list[str] = []
         size = 0
         for each in batch:
@@ -101,9 +104,8 @@ class JsonRpc:
                 size += len(answers[-1])
         return f"[{','.join(answers)}]" if answers else ""
 
-    async def _answer(self, raw: Raw, caller: Caller, *, is_too_late: bool = False) -> dict[str, Any] | None:
+    async def _answer(self, request: _Request, caller: Caller, *, is_too_late: bool = False) -> dict[str, Any] | None:
         """None to a notification. `is_too_late`: it is not done any more."""
-        request = msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request()
         if not _is_valid(request):
             return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
         body = {"error": _refusal(TOO_MUCH)} if is_too_late else await self._body(request, caller)
@@ -129,14 +131,17 @@ class JsonRpc:
 
 
 def _kind(raw: Raw) -> str:
-    """The first character, which tells the type of a JSON value; "" of one that is not there."""
-    return bytes(raw).lstrip()[:1].decode()
+    """The first character, which tells the type of a JSON value; "" of one that is not there.
+
+    msgspec has left out the blanks before it. The text itself, which may be megabytes, is not copied.
+    """
+    return bytes(memoryview(raw)[:1]).decode()
 
 
 def _is_valid(request: _Request) -> bool:
     """Whether it is a request at all: the specification's section 4."""
     return (
-        bytes(request.jsonrpc) == b'"2.0"'
+        bytes(memoryview(request.jsonrpc)[:6]) == b'"2.0"'
         and _kind(request.method) == '"'
         and _kind(request.params) in {"", "{", "[", "n"}
         and _kind(request.id) in {"", *ID_KINDS}
@@ -151,6 +156,8 @@ def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
         arguments = msgspec.json.decode(given if _kind(given) == "{" else b"{}", type=kind).arguments()
     except msgspec.ValidationError as error:
         raise InvalidArgs(f"params: {readable(error)}") from None
+    except RecursionError:
+        raise InvalidArgs("params: nested too deeply") from None
     for name, value in zip(kind.names(), arguments, strict=True):
         if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
             raise InvalidArgs(f"params: {name}: has a NUL character, which neither D-Bus nor Dobby can carry")

@@ -221,3 +221,14 @@ async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
     request = {"jsonrpc": "2.0", "id": 1, "method": "getContainerInfo", "params": {"containerId": "app"}}
     answers = json.loads(await invoke(oci, json.dumps([request] * 64)))
     assert [len(each["result"]["info"]["text"]) for each in answers] == [200_000] * 64
+
+
+async def test_any_depth_is_answered_by_an_error_of_json_rpc(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    """Python's own limit lies somewhere here: at 985 it was "failed in a way that nobody foresaw"."""
+    for depth in range(900, 1001, 3):
+        nested = "[" * depth + "]" * depth
+        request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{{"containerId":"nosuch","x":{nested}}}}}'
+        error = json.loads(await invoke(oci, request))["error"]
+        assert error["code"] in {1, -32602, -32700}
+    assert error["code"] == -32700
+    assert "foresaw" not in capfd.readouterr().err

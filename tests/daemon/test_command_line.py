@@ -28,7 +28,18 @@ def test_help_names_every_option_and_exit_code() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--nope"], ["--bus"], ["--bus", "nonsense"], ["surplus"], ["--conf", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nope"],
+        ["--bus"],
+        ["--bus", "nonsense"],
+        ["--bus", "unix:path=/a\nb"],
+        ["--bus", "unix:path=/a\x1bb"],
+        ["surplus"],
+        ["--conf", "x"],
+    ],
+)
 def test_a_wrong_command_line(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == os.EX_USAGE
@@ -53,6 +64,13 @@ def test_no_bus(tmp_path: Path) -> None:
         ("bus: 5", "bus"),
         ("- a", "object"),
         ("{", "line"),
+        ('limits: {queued: !!int ""}', "limits.queued"),
+        ("log: {level: !!bool x}", "log.level"),
+        ("bus: session\nbus: session", "twice"),
+        ("sweep_interval: 1:30", "sweep_interval"),
+        ("callsign: org.rdk.dobby", "dobby.service"),
+        ("callsign: org.freedesktop.DBus", "callsign"),
+        ('bus: "unix:path=/a\\0b"', "bus"),
     ],
 )
 def test_a_wrong_configuration(tmp_path: Path, text: str, said: str) -> None:

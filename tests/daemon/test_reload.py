@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_good_configuration(address: str, bridge: Process, told: Told, file: P
     assert "getContainerState refused" in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("text", ["limits: {queued: many}", "{", "nonsense: 1"])
+@pytest.mark.parametrize("text", ["limits: {queued: many}", "{", "nonsense: 1", 'limits: {queued: !!int ""}'])
 def test_a_bad_configuration(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str) -> None:
     """The old one stays, which is said in the log and in the status, as long as the new one is wrong."""
     told("READY=1")
@@ -93,6 +94,31 @@ def test_a_bad_configuration(address: str, bridge: Process, told: Told, file: Pa
         file.write_text("")
         bridge.child.send_signal(signal.SIGHUP)
         assert told("READY=1")[-1].endswith("STATUS=ready, 0 containers")
+
+
+def test_a_reload_that_fails_unforeseen_is_ready_again(
+    address: str, systemd: socket.socket, told: Told, file: Path, tmp_path: Path
+) -> None:
+    """systemd waits for READY=1 after RELOADING=1, whatever has happened between them."""
+    program = f"""
+import sys
+from ocibridge import cli
+load = cli.load
+def once(files, calls=[]):
+    calls.append(1)
+    if len(calls) > 1:
+        raise IndexError("nobody foresaw this")
+    return load(files)
+cli.load = once
+sys.exit(cli.main(["--bus", {address!r}, "--config", {str(file)!r}]))
+"""
+    environment = {"RUNTIME_DIRECTORY": str(tmp_path), "NOTIFY_SOCKET": systemd.getsockname()}
+    with (tmp_path / "log").open("wb") as log, Process([sys.executable, "-c", program], environment, stderr=log) as bridge:
+        told("READY=1")
+        bridge.child.send_signal(signal.SIGHUP)
+        assert told("READY=1")[-1].endswith("; the new configuration is refused, the old one stays")
+        assert "IndexError: nobody foresaw this" in (tmp_path / "log").read_text()
+        assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr
 
 
 def test_what_needs_a_restart(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path) -> None:

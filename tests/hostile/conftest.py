@@ -25,8 +25,16 @@ class Victim:
 
     @property
     def memory_kib(self) -> int:
+        return self._status("VmRSS:")
+
+    @property
+    def peak_kib(self) -> int:
+        """The most that it has had so far."""
+        return self._status("VmHWM:")
+
+    def _status(self, line: str) -> int:
         lines = Path(f"/proc/{self.process.child.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+        return next(int(found.split()[1]) for found in lines if found.startswith(line))
 
     @property
     def files(self) -> int:

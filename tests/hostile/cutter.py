@@ -5,6 +5,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 
 class Cutter:
@@ -22,7 +23,7 @@ class Cutter:
         self._threads = [threading.Thread(target=self._begin)]
         self._threads[0].start()
 
-    def __enter__(self) -> "Cutter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -44,7 +45,10 @@ class Cutter:
             while self._left > 0 and (data := client.recv(min(65536, self._left))):
                 bus.sendall(data)
                 self._left -= len(data)
-            self._cut(client, bus)
+            self._reached()
+
+    def _reached(self) -> None:
+        self._cut(*self._both)
 
     def _hand_back(self, bus: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
@@ -57,3 +61,19 @@ class Cutter:
         for each in sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+class Freezer(Cutter):
+    """Hands on nothing more, in either direction, once the client has sent `limit` bytes: `frozen` is set, and all stays open."""
+
+    def __init__(self, behind: str, directory: Path, limit: int) -> None:
+        self.frozen = threading.Event()
+        super().__init__(behind, directory, limit)
+
+    def _reached(self) -> None:
+        self.frozen.set()
+
+    def _hand_back(self, bus: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while (data := bus.recv(65536)) and not self.frozen.is_set():
+                client.sendall(data)

@@ -77,6 +77,17 @@ def test_strings_of_many_mebibytes(victim: Victim, mebibytes: int) -> None:
     assert victim.memory_kib < before + (3 * mebibytes << 10)
 
 
+@pytest.mark.parametrize(("last", "growth"), [("x", 75), ("\U0001f600", 195)], ids=["ASCII", "beyond U+FFFF"])
+def test_the_peak_of_a_large_string(victim: Victim, last: str, growth: int) -> None:
+    """The message, what Python makes of it (4 bytes a character, if one needs them), and no copy of ours."""
+    with victim.caller() as caller:
+        before = victim.memory_kib
+        assert caller.outcome("getContainerState", "s", ("x" * ((30 << 20) - 200) + last,)) == f"{STANDARD}InvalidArgs"
+        assert caller.is_served()
+        assert victim.peak_kib < before + (growth << 10)
+        assert victim.memory_kib < before + (8 << 10)
+
+
 def test_a_string_larger_than_the_bus_lets_through(victim: Victim) -> None:
     """A system bus takes messages of 32 MiB at most, and throws out who sends 64."""
     with victim.caller() as caller, pytest.raises((OSError, EOFError)):

@@ -1,5 +1,7 @@
 """Arguments, before Dobby hears of them."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,16 @@ def test_what_is_shown_is_short_and_on_one_line(text: str) -> None:
     assert len(shown(text)) <= 10 * 130
     assert shown(text).isprintable()
     shown(text).encode()
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["a string", "a list"])
+def test_what_is_too_large_is_not_copied(*, many: bool) -> None:
+    """With one character beyond U+FFFF, 30 MiB of the bus are 120 MiB already."""
+    text = "x" * (8 << 20) + "\U0001f600"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgs, match="larger than 1 MiB"):
+            arguments.check_size("command", [text, text] if many else text)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

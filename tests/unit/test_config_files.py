@@ -60,6 +60,14 @@ def test_what_is_wrong_names_its_file(folders: list[Path]) -> None:
         load(find(folders))
 
 
+def test_what_is_wrong_only_together_names_both_files(folders: list[Path]) -> None:
+    main, drop_in = folders[0] / "ocibridge.yaml", folders[0] / "ocibridge.yaml.d" / "50-dobby.yaml"
+    main.write_text("callsign: org.x.y")
+    drop_in.write_text("dobby: {service: org.x.y}")
+    with pytest.raises(ConfigError, match=f"^{main}, {drop_in}: callsign: .*dobby.service"):
+        load(find(folders))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -33,6 +33,14 @@ def test_each_level_lets_through_what_it_should(capsys: pytest.CaptureFixture[st
     assert passed["crit"] == passed["alert"] == passed["emerg"] == []
 
 
+def test_the_word_of_the_configuration_is_taken_too() -> None:
+    log = Journal("error")
+    assert log.level == "err"
+    log.level = "debug"
+    log.level = "error"
+    assert log.level == "err"
+
+
 def test_a_wrong_word_changes_nothing() -> None:
     log = Journal("warning")
     with pytest.raises(KeyError):

@@ -241,6 +241,27 @@ def test_the_size_of_a_batch() -> None:
     assert answer([one] * 65)["error"]["code"] == -32600
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{{"containerId":"a","x":{}}}}}',
+        '{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{{"containerId":{}}}}}',
+        '{{"jsonrpc":"2.0","id":1,"method":"startContainerFromDobbySpec","params":{{"containerId":"a","dobbySpec":{{"x":{}}}}}}}',
+        '{{"jsonrpc":"2.0","id":1,"method":"listContainers","x":{}}}',
+        '[{{"jsonrpc":"2.0","id":1,"method":"listContainers","x":{}}}]',
+        '{{"jsonrpc":"2.0","id":{},"method":"listContainers"}}',
+    ],
+)
+def test_any_depth_gets_a_right_answer(text: str) -> None:
+    """How deep msgspec reads depends on the Python frames above it, so each depth near the interpreter's limit is tried."""
+    codes = {}
+    for depth in range(800, 1001):
+        (said,) = said if isinstance(said := answer(text.format("[" * depth + "]" * depth)), list) else [said]
+        codes[depth] = said["error"]["code"] if "error" in said else 0
+    assert set(codes.values()) <= {0, -32700, -32600, -32602}
+    assert codes[1000] == -32700
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["app", "nosuch", "2.0", *METHODS]),
     lambda inner: (

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 import structlog
 
-from ocibridge.config import Config, ConfigError, config_of
-from ocibridge.journal import Journal
+from ocibridge.config import Config, ConfigError, LogLevel, config_of
+from ocibridge.journal import LEVELS, Journal
+from ocibridge.message_ids import MessageId
 from ocibridge.reload import Reload
 from ocibridge.settings import Settings
 
@@ -79,3 +80,34 @@ def test_a_level_set_by_hand_stays_unless_the_files_change_theirs() -> None:
     assert journal.level == "debug"
     reload(settings, lambda: config_of({"log": {"level": "warning"}}), journal)
     assert journal.level == "warning"
+
+
+def test_what_nobody_foresaw_changes_nothing_and_is_a_bug_entry() -> None:
+    """Whatever the reload trips over, also after it has taken the new values."""
+
+    class Broken(Journal):
+        @property
+        def level(self) -> str:
+            return "info"
+
+        @level.setter
+        def level(self, level: str) -> None:
+            if level != "info":
+                raise OSError("no level")
+
+    def unforeseen() -> Config:
+        raise IndexError("string index out of range")
+
+    for load in (unforeseen, lambda: config_of({"timeouts": {"stop": 3}, "log": {"level": "error"}})):
+        settings = Settings(Config())
+        reloads, logged = reload(settings, load, Broken())
+        assert settings.now == Config()
+        assert reloads.complaint == "; the new configuration is refused, the old one stays"
+        assert logged[-1]["MESSAGE_ID"] == MessageId.BUG
+        assert logged[-1]["exc_info"]
+
+
+def test_each_level_of_the_configuration_is_one_of_the_journal() -> None:
+    for level in LogLevel:
+        Journal().level = level
+        assert Journal(level.value).level in LEVELS

@@ -1,0 +1,32 @@
+"""A bus that stops answering at any point of the start keeps nobody from ending the daemon."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.cutter import Freezer
+from tests.standin.processes import ocibridge
+
+BOUND = 15
+# The start sends some 2,100 bytes: authentication, Hello, matches, the request for the name. Every message is hit.
+POINTS = [0, 20, 60, 120, *range(200, 2000, 120)]
+
+
+@pytest.mark.parametrize("sent", POINTS)
+def test_told_to_end_while_the_bus_is_silent(address: str, tmp_path: Path, sent: int) -> None:
+    number = (signal.SIGTERM, signal.SIGINT)[POINTS.index(sent) % 2]
+    environment = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    # Without a timeout of its own the start would wait for the bus for ever; with it, it must not wait that long.
+    with (
+        (tmp_path / "log").open("wb") as log,
+        Freezer(address, tmp_path, sent) as bus,
+        ocibridge(bus.address, environment=environment, stderr=log) as bridge,
+    ):
+        assert bus.frozen.wait(BOUND)
+        bridge.child.send_signal(number)
+        assert bridge.child.wait(BOUND) == os.EX_OK
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
