@@ -75,7 +75,8 @@ def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
     box.until("DobbyStatus", "ready")
     box.start("app")
     tunnel = "/tmp/.hostmnttunnel-x"  # noqa: S108 - Dobby's
-    for point in (f"{tunnel}/tmpdir", f"{tunnel}/tmpdir/below"):
+    for inner in ("tmpdir", "tmpdir/below"):
+        point = f"{tunnel}/{inner}"
         box.run(f"mkdir -p {point} && mount -t tmpfs none {point}")
         try:
             points = box.run("awk '{print $5}' /proc/$(systemctl show ocibridge -p MainPID --value)/mountinfo").splitlines()

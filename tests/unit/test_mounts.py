@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from ocibridge import mounts
-from ocibridge.errors import DobbyRefused, InvalidArgs, LimitsExceeded, Timeout
+from ocibridge.errors import DobbyRefused, InvalidArgs, LimitsExceeded, NoSuchContainer, Timeout
 from ocibridge.lookup import Lookup
 from ocibridge.model import Container
 from ocibridge.mounts import Host, Mounts, checked_source
@@ -164,7 +164,13 @@ def test_a_mount_left_in_any_tunnel(machine: Machine, below: str) -> None:
 
 def test_the_mounts_that_dobby_always_has(machine: Machine) -> None:
     tmp = str(machine.tmp).removeprefix(str(machine.root))
-    machine.mounted(tmp, f"{tmp}/.hostmnttunnel-other", f"{tmp}/x.hostmnttunnel-other/tmpdir", "/srv/.hostmnttunnel-x/tmpdir")
+    machine.mounted(
+        tmp,
+        f"{tmp}/.hostmnttunnel-other",
+        f"{tmp}/.hostmnttunnel-other/else",
+        f"{tmp}/x.hostmnttunnel-other/tmpdir",
+        "/srv/.hostmnttunnel-x/tmpdir",
+    )
     assert machine.check("/srv/data") == "/srv/data"
 
 
@@ -201,8 +207,11 @@ class OneDobby:
     def __init__(self) -> None:
         self.asked: list[tuple[str, asyncio.Future[Any]]] = []
         self._news = asyncio.Event()
+        self.has_ended = False
 
     def present(self, container: Container, _: str) -> Container:
+        if self.has_ended:
+            raise NoSuchContainer("it has ended")
         return container
 
     def mount(self, _container: Container, source: str, *_: Any) -> asyncio.Future[bool]:
@@ -242,6 +251,14 @@ async def test_a_mount_is_checked_when_the_one_before_it_is_over(machine: Machin
     with pytest.raises(DobbyRefused, match="earlier mount"):
         await second
     assert [what for what, _ in dobby.asked] == [f"mount {source}"]
+
+
+async def test_a_container_that_ends_while_the_source_is_looked_at(machine: Machine, dobby: OneDobby) -> None:
+    """Its descriptor may be another container's by now."""
+    dobby.has_ended = True
+    with pytest.raises(NoSuchContainer):
+        await mounting(dobby, machine).mount(Container("a", 1), str(machine.root / "srv/data"), "/x", ["bind"], "")
+    assert dobby.asked == []
 
 
 @pytest.mark.parametrize("how", ["timed out", "given up"])
