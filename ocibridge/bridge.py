@@ -19,7 +19,8 @@ from ocibridge.history import History
 from ocibridge.info import Info
 from ocibridge.lookup import Lookup
 from ocibridge.mirror import Mirror
-from ocibridge.model import Caller, Container, State, SubState, Which, name_of
+from ocibridge.model import Caller, Container, Origin, State, SubState, Which, name_of
+from ocibridge.mounts import Mounts
 from ocibridge.port import Dobby
 from ocibridge.settings import Settings
 from ocibridge.starts import Starts
@@ -28,9 +29,12 @@ from ocibridge.stops import Stops
 from ocibridge.waits import Waits
 
 MOUNT_CAUSES: Final = (
-    "the target exists already, its parent does not or is not writable for the container, the source is no directory, "
+    "the target exists already, its parent does not or is not writable for the container, "
     "the bundle lacks the storage plugin or slave propagation"
 )
+
+# What must be there for Dobby to survive a look at the container's plugins.
+_PLUGINS: Final = {Origin.BUNDLE: "rdkPlugins with a plugin in it", Origin.SPEC: "network, console or plugins"}
 
 
 class Bridge:
@@ -50,6 +54,7 @@ class Bridge:
         self._states = States(mirror, dobby, self._find, self._starts, waits, settings)
         self._changes = Changes(mirror, dobby, self._find, waits)
         self._annotations = Annotations(mirror)
+        self._mounts = Mounts(self._find, dobby)
         self._settings = settings
 
     async def list_containers(self) -> list[tuple[int, str]]:
@@ -141,6 +146,8 @@ class Bridge:
     async def mount(self, which: Which, source: str, target: str, flags: list[str], data: str) -> None:
         """Bind the directory `source` at `target` in the container. Raises InvalidArgs, DobbyRefused.
 
+        Sources with which Dobby would remove the host's files are InvalidArgs; DobbyRefused also where an earlier mount
+        is stuck in Dobby's tunnel.
         Most builds of Dobby do not apply "ro" and "nosuid", and say that they did (facts, Mount).
         """
         arguments.check_absolute("source", source)
@@ -148,7 +155,7 @@ class Bridge:
         arguments.check_mount_flags(flags)
         async with self._within_call("mount", which):
             container = await self._find.resolve(which)
-            if not await self._dobby.mount(container, source, target, flags, data):
+            if not await self._mounts.mount(container, source, target, flags, data):
                 await self._find.explain(container, "mount", None, f"no reason; likely causes: {MOUNT_CAUSES}")
 
     async def unmount(self, which: Which, target: str) -> None:
@@ -178,10 +185,13 @@ class Bridge:
         return deadline(seconds, f"{verb} of {shown(name_of(which))}", self._dobby)
 
     def _check_survivable(self, container: Container, verb: str) -> None:
-        """Refuse what kills Dobby (facts, point 3)."""
+        """Refuse what crashes Dobby: it reads the container's plugins without a look whether there are any."""
         plan = container.plan
         if plan.plugins is False:
-            bundle = shown(plan.bundle_path)
-            raise NotSupported(f"{verb} of {container} would crash Dobby: config.json of its bundle {bundle} has no rdkPlugins")
-        if plan.plugins is None and self._settings.now.unknown_origin is UnknownOrigin.REFUSE:
-            raise NotSupported(f"{verb} of {container} might crash Dobby: its bundle has not been seen (unknown_origin: refuse)")
+            where = f"config.json of its bundle {shown(plan.bundle_path)}" if plan.origin is Origin.BUNDLE else "its Dobby spec"
+            raise NotSupported(f"{verb} of {container} would crash Dobby: {where} has no {_PLUGINS[plan.origin]}")
+        policy = self._settings.now.unknown_origin
+        is_ours = plan.origin is not Origin.UNKNOWN
+        if plan.plugins is None and (policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)):
+            why = "could not be read before its start" if is_ours else "has not been seen, since others started it"
+            raise NotSupported(f"{verb} of {container} might crash Dobby: its bundle {why} (unknown_origin: {policy.value})")

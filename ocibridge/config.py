@@ -59,8 +59,12 @@ class Duration(float):
 
 
 class UnknownOrigin(StrEnum):
-    """Whether calls that might kill Dobby are let through for a container whose bundle we have not seen."""
+    """Whether calls that might crash Dobby are let through for a container whose bundle we have not seen.
 
+    AUTO: for containers that others started, not for one that was started through us from a bundle that we could not read.
+    """
+
+    AUTO = "auto"
     ALLOW = "allow"
     REFUSE = "refuse"
 
@@ -119,7 +123,7 @@ class Config(_Section, frozen=True):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     sweep_interval: Duration = Duration(10)
-    unknown_origin: UnknownOrigin = UnknownOrigin.ALLOW
+    unknown_origin: UnknownOrigin = UnknownOrigin.AUTO
     log: Log = Log()
 
 

@@ -40,6 +40,16 @@ def members(text: str, kind: type[T]) -> T:
         raise ValueError("nested too deeply") from None
 
 
+def value(text: bytes) -> Any:
+    """The value of a member that `members` has left unbuilt. Raises ValueError, saying what is wrong and where."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= LONGEST_INTEGER else float(digits)
 

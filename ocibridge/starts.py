@@ -9,18 +9,19 @@ from ocibridge.bundles import Bundles
 from ocibridge.errors import ContainerExists, DobbyRefused, shown
 from ocibridge.lookup import WHERE_DOBBY_LOGS
 from ocibridge.mirror import Mirror
-from ocibridge.model import Origin, Plan
+from ocibridge.model import Plan
 from ocibridge.port import Dobby
 
 # With a bundle that Dobby has converted, the id becomes the host name (facts 5).
 LONGEST_HOSTNAME: Final = 64
 BUNDLE_CAUSES: Final = (
     "an earlier container of that id was still ending, "
-    "the bundle is not there or not writable for Dobby, its config.json is not to Dobby's liking, a hook or crun failed, "
-    "the westerosSocket is not there"
+    "the bundle is not there or not writable for Dobby, it was moved or copied after its first start (Dobby writes its path into "
+    "config.json then), its config.json is not to Dobby's liking, a hook or crun failed, the westerosSocket is not there"
 )
 SPEC_CAUSES: Final = (
-    "an earlier container of that id was still ending, the spec is incomplete or of an unknown version, a hook or crun failed"
+    "an earlier container of that id was still ending, the spec is incomplete or of an unknown version, its user.uid is 0, "
+    "a hook or crun failed"
 )
 
 
@@ -45,10 +46,10 @@ class Starts:
         _check_socket(socket)
         arguments.check_environment(env)
         with self._claim(container_id):
-            plan = await self._bundles.plan(path)
-            self._plan(container_id, plan)
+            bundle = await self._bundles.bundle(path, with_socket=bool(socket))
+            self._plan(container_id, bundle.plan)
             descriptor = await self._dobby.start_from_bundle(container_id, path, command, socket, env)
-        return await self._started(container_id, descriptor, f"bundle {shown(path)}", BUNDLE_CAUSES)
+        return await self._started(container_id, descriptor, f"bundle {shown(path)}", bundle.refusal or BUNDLE_CAUSES)
 
     async def from_spec(self, container_id: str, dobby_spec: str, command: str, socket: str) -> int:
         """See `Bridge.start_from_spec`."""
@@ -56,11 +57,10 @@ class Starts:
         arguments.check_command(command)
         _check_socket(socket)
         with self._claim(container_id):
-            spec = await self._bundles.spec_text(dobby_spec)
-            # Dobby makes the bundle of a spec itself, with the networking plugin at the least (captures, 31_…).
-            self._plan(container_id, Plan(Origin.SPEC, plugins=True))
-            descriptor = await self._dobby.start_from_spec(container_id, spec, command, socket)
-        return await self._started(container_id, descriptor, "the Dobby spec", SPEC_CAUSES)
+            spec = await self._bundles.spec(dobby_spec)
+            self._plan(container_id, spec.plan)
+            descriptor = await self._dobby.start_from_spec(container_id, spec.text, command, socket)
+        return await self._started(container_id, descriptor, "the Dobby spec", spec.refusal or SPEC_CAUSES)
 
     @contextmanager
     def _claim(self, container_id: str) -> Iterator[None]:

@@ -195,7 +195,7 @@ async def test_another_dobbys_containers_are_not_taken_for_those_we_knew(
     assert (await client.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
 
-@pytest.mark.parametrize("policy", ["allow", "refuse"])
+@pytest.mark.parametrize("policy", ["auto", "allow", "refuse"])
 async def test_a_container_of_unknown_origin(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, policy: str
 ) -> None:
@@ -206,7 +206,7 @@ async def test_a_container_of_unknown_origin(
     await client.dobby("StartFromBundle", "ssah", "foreign", str(make_bundle(tmp_path, "sleep")), [])
     await client.until_signal("onContainerStarted")
 
-    if policy == "allow":
+    if policy != "refuse":
         assert (await client.oci("getContainerInfo", "s", "foreign"))["state"] == ("s", "Running")
     else:
         assert (await client.refused("getContainerInfo", "s", "foreign"))[0] == "NotSupported"

@@ -109,7 +109,7 @@ async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
     await oci.on("app", "annotate", "ss", "title", "My app")
     assert (await oci.on("app", "getInfo"))["annotations"] == ("a{sv}", {"title": ("s", "My app")})
     await oci.on("app", "removeAnnotation", "s", "title")
-    await oci.on("app", "mount", "ssass", "/src", "/mnt", ["rbind"], "")
+    await oci.on("app", "mount", "ssass", str(tmp_path), "/mnt", ["rbind"], "")
     await oci.on("app", "unmount", "s", "/mnt")
     # Its object is gone by the time that the reply to its own stop is sent, and the reply comes all the same.
     assert await oci.on("app", "stop", "b", False) is None

@@ -231,9 +231,9 @@ async def test_annotations_that_would_kill_dobby(oci: Client, dobby_process: Pro
     assert dobby_process.child.poll() is None
 
 
-async def test_mounts(app: Client) -> None:
-    await app.oci("mount", "sssass", "app", "/src", "/mnt", ["bind", "ro"], "")
-    assert (await app.refused("mount", "sssass", "app", "/src", "/mnt", ["bind"], ""))[0] == "DobbyRefused"
+async def test_mounts(app: Client, tmp_path: Path) -> None:
+    await app.oci("mount", "sssass", "app", str(tmp_path), "/mnt", ["bind", "ro"], "")
+    assert (await app.refused("mount", "sssass", "app", str(tmp_path), "/mnt", ["bind"], ""))[0] == "DobbyRefused"
     await app.oci("unmount", "ss", "app", "/mnt")
     assert (await app.refused("unmount", "ss", "app", "/mnt"))[0] == "DobbyRefused"
 

@@ -6,7 +6,9 @@ from a message filter in front of dbusmock, byte for byte as the captures show; 
 the template's parameters, and the Mock interface through which a test plays fate (the methods at the end).
 
 Parameters: `ready_ms` (null: never), `durations` {word: ms}, `legacy` (default true: it has StartFromSpec),
-`hibernation` (default false), `libdbus` (default false: the build without systemd, facts 8b).
+`hibernation` (default false), `libdbus` (default false: the build without systemd, facts 8b), `rewrites` (default true: it
+converts a bundle's config.json in place, as Dobby does), `mountinfo` (a file that plays /proc/self/mountinfo for it),
+`remains` (a file: where it dies with a container that has no plugins, every next Dobby dies at its start, too).
 """
 
 import json
@@ -15,6 +17,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dbus
@@ -22,7 +25,9 @@ import dbus.lowlevel
 import dbus.service
 from gi.repository import GLib
 
-from tests.standin.dobby_model import Crash, DobbyModel, Work
+from tests.standin.bundle_model import Crash
+from tests.standin.dobby_model import DobbyModel, Work
+from tests.standin.mount_model import MountModel
 
 BUS_NAME = "org.rdk.dobby"
 MAIN_OBJ = "/org/rdk/dobby"
@@ -50,6 +55,9 @@ class Wire:
         self.libdbus = parameters.get("libdbus", False)
         self.model = DobbyModel(self.emit, later, durations=parameters.get("durations", {}))
         self.model.hibernation = parameters.get("hibernation", False)
+        self.model.rewrites = parameters.get("rewrites", True)
+        self.model.mounts = MountModel(parameters.get("mountinfo", ""))
+        self.remains = Path(parameters["remains"]) if "remains" in parameters else None
         legacy = parameters.get("legacy", True)
         self.members = set(SIGNATURES) - (set() if legacy else {"StartFromSpec"})
         self.aliases = {"Start": "StartFromSpec" if legacy else "StartFromBundle"}
@@ -64,12 +72,20 @@ class Wire:
         self.instead: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self.mute = False
         connection.add_message_filter(self.received)
-        if parameters.get("ready_ms", 1) is not None:
+        if self.remains is not None and self.remains.exists():
+            later(30, self.die)  # the networking plugin's constructor meets the container that was left: never Ready
+        elif parameters.get("ready_ms", 1) is not None:
             later(parameters.get("ready_ms", 1), self.say_ready)
 
     def say_ready(self) -> None:
         self.ready = True
         self.emit("Ready", interface="org.rdk.dobby.admin1")
+
+    def die(self) -> None:
+        """A null pointer. Its containers stay in the state directory, and the next Dobby finds them there."""
+        if self.remains is not None and any(not c.has_plugins for c in self.model.containers.values()):
+            self.remains.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def emit(self, member: Any, *body: Any, interface: str = MAIN_IFACE) -> None:
         message = dbus.lowlevel.SignalMessage(MAIN_OBJ, interface, member)
@@ -156,7 +172,7 @@ class Wire:
         try:
             body = todo.finish()
         except Crash:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die()
         if member in self.instead:
             signature, body = self.instead.pop(member)
         else:
@@ -269,11 +285,18 @@ def Leak(self: Any, slots: int) -> None:
     self.wire.leaked = int(slots)
 
 
+@dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
+def HeldOpen(self: Any, source: str) -> None:
+    """A program holds a file of that directory open: a mount of it is busy when Dobby cleans up."""
+    self.wire.model.mounts.held_open.add(str(source))
+
+
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
 def Report(self: Any) -> str:
-    """What it has been through, as JSON."""
+    """What it has been through, as JSON. `box_is_gone`: the real Dobby would have removed the host's files."""
     w = self.wire
-    return json.dumps({"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown})
+    report = {"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown}
+    return json.dumps(report | {"box_is_gone": w.model.mounts.box_is_gone})
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.standin.bundle_model import Crash, Refused, load_bundle, load_spec, spec_survives_info, survives_info
+from tests.standin.mount_model import MountModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +56,6 @@ class Container:
     dying: bool = False
 
 
-class Crash(Exception):
-    """Dobby dereferences a null pointer."""
-
-
 class DobbyModel:
     """The state of one Dobby process. `signal(member, *body)` and `later(ms, action)` are given by who runs it."""
 
@@ -70,6 +68,8 @@ class DobbyModel:
         self.containers: dict[str, Container] = {}
         self.register = 0x1BC
         self.hibernation = False
+        self.rewrites = True
+        self.mounts = MountModel()
 
     # Descriptors: a 10-bit shift register, so every run of the daemon hands out the same ones.
 
@@ -107,42 +107,61 @@ class DobbyModel:
         return Work(finish, self.durations["GetInfo"])
 
     def StartFromBundle(self, container_id: str, path: str, *rest: Any) -> Work:
-        command = rest[1] if len(rest) > 1 else ""
+        command, socket = (rest[1], rest[2]) if len(rest) > 2 else ("", "")
         if container_id.startswith("-"):
             return Work(lambda: (-1,), self.durations["failing"])  # crun takes it for an option
-        try:
-            config = json.loads(Path(path, "config.json").read_text())
-            assert isinstance(config, dict)
-        except (OSError, ValueError, AssertionError):
+        if not self.may_start(container_id):
             return self.refused()
-        hints = {k.removeprefix("standin."): v for k, v in config.get("annotations", {}).items()}
+        try:
+            config = load_bundle(path, container_id, socket=bool(socket), rewrites=self.rewrites)
+        except Refused as refusal:
+            return self.fails("failing") if refusal.late else self.refused()
+        except Crash:
+            return Work(self.crash, self.durations["refusal"])
+        hints = self.hints_of(config)
         if command == "no-such-binary":
             hints["exit"] = "256 25"
-        return self.start(container_id, hints, has_plugins=isinstance(config.get("rdkPlugins"), dict), spec=None, kind="StartFromBundle")
+        is_plain = config.get("ociVersion") == "1.0.2" and "rdkPlugins" not in config
+        if len(container_id) > 64 and not is_plain:  # it becomes the host name
+            return self.fails("failing")
+        return self.start(container_id, hints, has_plugins=survives_info(config), spec=None, kind="StartFromBundle")
 
     def StartFromSpec(self, container_id: str, text: str, *_: Any) -> Work:
         try:
-            spec = json.loads(text)
-            hints = {k.removeprefix("standin."): v for k, v in spec.get("annotations", {}).items()}
-            complete = {"version", "args", "memLimit"} <= spec.keys()
-        except (ValueError, AttributeError):
-            complete = False
-        if not complete:
+            spec = load_spec(text)
+        except Refused:
             return self.refused()
-        return self.start(container_id, hints, has_plugins=True, spec=spec, kind="StartFromSpec")
+        if not self.may_start(container_id):
+            return self.refused()
+        if len(container_id) > 64:
+            return self.fails("failing")
+        return self.start(container_id, self.hints_of(spec), has_plugins=spec_survives_info(spec), spec=spec, kind="StartFromSpec")
+
+    def hints_of(self, config: dict[str, Any]) -> dict[str, str]:
+        annotations = config.get("annotations")
+        given = annotations.items() if isinstance(annotations, dict) else ()
+        return {name.removeprefix("standin."): value for name, value in given}
+
+    def crash(self) -> tuple[Any, ...]:
+        raise Crash
 
     def refused(self) -> Work:
         return Work(lambda: (-1,), self.durations["refusal"])
 
-    def start(self, container_id: str, hints: dict[str, str], *, has_plugins: bool, spec: dict[str, Any] | None, kind: str) -> Work:
+    def fails(self, kind: str) -> Work:
+        """After Dobby's own checks: the descriptor is used up all the same."""
+        self.next_descriptor()
+        return Work(lambda: (-1,), self.durations[kind])
+
+    def may_start(self, container_id: str) -> bool:
         letters = any(c.isalpha() for c in container_id)
-        if not ID_RULE.fullmatch(container_id) or ".." in container_id or not letters or container_id in self.containers:
-            return self.refused()
-        if container_id.startswith(".") or (len(container_id) > 64 and has_plugins):
+        return bool(ID_RULE.fullmatch(container_id)) and ".." not in container_id and letters and container_id not in self.containers
+
+    def start(self, container_id: str, hints: dict[str, str], *, has_plugins: bool, spec: dict[str, Any] | None, kind: str) -> Work:
+        if container_id.startswith("."):
             hints = {"fail": "failing"}
         if "fail" in hints:
-            self.next_descriptor()  # used up all the same
-            return Work(lambda: (-1,), self.durations[hints["fail"]])
+            return self.fails(hints["fail"])
 
         def finish() -> tuple[Any, ...]:
             container = Container(container_id, self.next_descriptor(), hints, has_plugins, spec)
@@ -271,10 +290,12 @@ class DobbyModel:
             if signal:
                 self.signal(signal, container.descriptor, container.id)
 
-    def Mount(self, descriptor: int, _source: str, target: str, flags: list[str], _data: str) -> Work:
+    def Mount(self, descriptor: int, source: str, target: str, flags: list[str], data: str) -> Work:
         def finish() -> tuple[Any, ...]:
             container = self.by_descriptor(descriptor)
             if container is None or target in container.mounts or not {"bind", "rbind"} & set(flags):
+                return (False,)
+            if not self.mounts.mount(container.id, source, flags, fails=data == "bad"):
                 return (False,)
             container.mounts.add(target)
             return (True,)

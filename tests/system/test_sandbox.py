@@ -68,6 +68,41 @@ def test_what_it_remembers_is_its_own(box: Box) -> None:
     assert box.oci("getContainerInfo s app").startswith("a{sv} 7")
 
 
+def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
+    """Made on the host after our start, and unmounted there: both reach the daemon's own mount namespace."""
+    # As systemd itself does on a machine, though not in a container such as the box.
+    box.run("mount --make-rshared / && systemctl restart ocibridge")
+    box.until("DobbyStatus", "ready")
+    box.start("app")
+    tunnel = "/tmp/.hostmnttunnel-x"  # noqa: S108 - Dobby's
+    for inner in ("tmpdir", "tmpdir/below"):
+        point = f"{tunnel}/{inner}"
+        box.run(f"mkdir -p {point} && mount -t tmpfs none {point}")
+        try:
+            points = box.run("awk '{print $5}' /proc/$(systemctl show ocibridge -p MainPID --value)/mountinfo").splitlines()
+            assert point in points
+            assert point in box.refused('mount sssass app /opt /mnt/x 1 bind ""')
+        finally:
+            box.run(f"umount {point}; rm -d {point}")
+    box.oci('mount sssass app /opt /mnt/x 1 bind ""')
+
+
+def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
+    """The sandbox's own mounts hide nothing, and make nothing else of the root directory and of /tmp."""
+    box.start("app")
+    box.run("mkdir -p /srv/data/below /srv/root && ln -sfn / /srv/link")
+    box.run("mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt /srv/data/below")
+    try:
+        box.run("systemctl restart ocibridge")  # so that it sees them, whatever reaches it later
+        box.until("DobbyStatus", "ready")
+        for source in ("/", "/tmp", "/srv/link", "/srv/root", "/srv/root/tmp", "/proc", "/dev/shm", "/root/x"):  # noqa: S108
+            assert f'source "{source}"' in box.refused(f'mount sssass app {source} /mnt/x 1 bind ""')
+        assert '"/srv/data/below" is mounted below it' in box.refused('mount sssass app /srv/data /mnt/x 1 rbind ""')
+        box.oci('mount sssass app /srv/data /mnt/x 1 bind ""')
+    finally:
+        box.run("umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data /srv/link /srv/root")
+
+
 def test_everything_works_inside_it(box: Box) -> None:
     """Each method once, as an operator would."""
     box.start("app")

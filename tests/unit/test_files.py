@@ -18,56 +18,99 @@ from ocibridge.journal import Journal
 from ocibridge.memory import MOST_KEPT, Memory
 from ocibridge.model import Origin, Plan
 
+COMPLETE: dict[str, Any] = {"process": {}, "linux": {"resources": {"devices": []}}}
+SOUND = json.dumps(COMPLETE | {"rdkPlugins": {"logging": {}}})
+
 
 def bundle(directory: Path, config: Any) -> Path:
-    (directory / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    (directory / "config.json").write_text(config if isinstance(config, str) else json.dumps(COMPLETE | config))
     return directory
 
 
+async def planned(path: Path | str, looking: Bundles | None = None) -> Plan:
+    return (await (looking or Bundles()).bundle(str(path), with_socket=False)).plan
+
+
 @pytest.mark.parametrize(
-    ("config", "plugins"), [({"rdkPlugins": {}}, True), ({}, False), ({"rdkPlugins": None}, False), ({"rdkPlugins": []}, False)]
+    ("config", "plugins"),
+    [
+        ({"rdkPlugins": {"logging": {}}}, True),
+        ({"rdkPlugins": {"logging": {}, "storage": "x"}}, False),
+        ({"rdkPlugins": {"logging": None}}, False),
+        ({"rdkPlugins": {}}, False),
+        ({}, False),
+        ({"rdkPlugins": None}, False),
+        ({"rdkPlugins": []}, False),
+    ],
 )
 async def test_whether_a_bundle_has_plugins(tmp_path: Path, config: Any, plugins: bool) -> None:
-    assert await Bundles().plan(str(bundle(tmp_path, config))) == Plan(Origin.BUNDLE, str(tmp_path), plugins)
+    assert await planned(bundle(tmp_path, config)) == Plan(Origin.BUNDLE, str(tmp_path), plugins)
+
+
+async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
+    """Dobby recovers it from the backup: that is what is judged."""
+    bundle(tmp_path, "{")
+    backup = tmp_path / "config-dobby.json"
+    backup.write_text(SOUND)
+    assert (await planned(tmp_path)).plugins is True
+    backup.write_text(json.dumps(COMPLETE))
+    assert (await planned(tmp_path)).plugins is False
+    backup.write_text("{}")
+    with pytest.raises(InvalidArgs, match=r"config-dobby\.json: process is missing"):
+        await planned(tmp_path)
+    backup.write_text("{")
+    with pytest.raises(InvalidArgs, match=r"config\.json cannot be parsed.*config-dobby\.json cannot be parsed"):
+        await planned(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["missing", "a FIFO", "too large"])
+async def test_a_backup_is_no_help_where_dobby_does_not_look_at_it(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config-dobby.json").write_text(SOUND)
+    if config == "a FIFO":
+        os.mkfifo(tmp_path / "config.json")
+    elif config == "too large":
+        bundle(tmp_path, SOUND + " " * (8 << 20))
+    with pytest.raises(InvalidArgs, match=r"config\.json"):
+        await planned(tmp_path)
 
 
 @pytest.mark.parametrize("config", ["", "{", "[]", "nonsense", "[" * 100000])
 async def test_a_config_that_cannot_be_parsed(tmp_path: Path, config: str) -> None:
     with pytest.raises(InvalidArgs, match=r"config\.json"):
-        await Bundles().plan(str(bundle(tmp_path, config)))
+        await planned(bundle(tmp_path, config))
 
 
 async def test_a_fifo_for_a_config_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.json")
     async with asyncio.timeout(5):
         with pytest.raises(InvalidArgs, match="regular"):
-            await Bundles().plan(str(tmp_path))
+            await planned(tmp_path)
 
 
 async def test_what_we_cannot_see_is_left_to_dobby(tmp_path: Path) -> None:
-    assert await Bundles().plan(str(tmp_path / "none")) == Plan(Origin.BUNDLE, str(tmp_path / "none"), None)
+    assert await planned(tmp_path / "none") == Plan(Origin.BUNDLE, str(tmp_path / "none"), None)
 
 
 async def test_half_an_encrypted_bundle_is_a_plain_one(tmp_path: Path) -> None:
     bundle(tmp_path, {})
     (tmp_path / "rootfs.img").touch()
-    assert (await Bundles().plan(str(tmp_path))).origin is Origin.BUNDLE
+    assert (await planned(tmp_path)).origin is Origin.BUNDLE
     (tmp_path / "config.json.jwt").touch()
     with pytest.raises(NotSupported, match="OMI"):
-        await Bundles().plan(str(tmp_path))
+        await planned(tmp_path)
 
 
 async def test_specs(tmp_path: Path) -> None:
-    assert await Bundles().spec_text('{"a": 1}') == '{"a": 1}'
+    assert (await Bundles().spec('{"a": 1}')).text == '{"a": 1}'
     file = tmp_path / "spec"
     file.write_text('{"a": 2}')
-    assert await Bundles().spec_text(str(file)) == '{"a": 2}'
+    assert (await Bundles().spec(str(file))).text == '{"a": 2}'
     file.write_bytes(b'{"a": "' + b"x" * (1 << 20) + b'"}')
     with pytest.raises(InvalidArgs, match="larger than 1 MiB"):
-        await Bundles().spec_text(str(file))
+        await Bundles().spec(str(file))
     file.write_bytes(b'{"a": "\xff"}')
     with pytest.raises(InvalidArgs, match="dobbySpec"):
-        await Bundles().spec_text(str(file))
+        await Bundles().spec(str(file))
 
 
 def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> None:
@@ -105,7 +148,7 @@ async def test_no_descriptor_left_is_not_what_we_cannot_see(tmp_path: Path, monk
     bundle(tmp_path, {})
     monkeypatch.setattr(os, lacking, starved)
     with pytest.raises(LimitsExceeded, match="Too many open files"):
-        await Bundles().plan(str(tmp_path))
+        await planned(tmp_path)
 
 
 async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +159,7 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     looking = Bundles()
     for _ in range(2 * readers.MOST):  # its place is given back
         with pytest.raises(LimitsExceeded, match="thread"):
-            await looking.plan(str(tmp_path))
+            await planned(tmp_path, looking)
 
 
 async def test_readers_that_hang_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,26 +170,48 @@ async def test_readers_that_hang_are_bounded(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(readers, "PATIENCE", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(os, "listdir", lambda _: hung.wait(20))
-        stuck = [asyncio.create_task(looking.plan("/hung")) for _ in range(readers.MOST)]
+        stuck = [asyncio.create_task(planned("/hung", looking)) for _ in range(readers.MOST)]
         await asyncio.sleep(0)
         for task in stuck[:3]:
             task.cancel()  # who gives up leaves the thread behind
         with pytest.raises(LimitsExceeded, match="file system"):
-            await looking.plan(str(tmp_path))
+            await planned(tmp_path, looking)
         assert threading.active_count() <= before + readers.MOST
         hung.set()
         await asyncio.gather(*stuck, return_exceptions=True)
     async with asyncio.timeout(20):
-        while (await asyncio.gather(looking.plan(str(tmp_path)), return_exceptions=True))[0] != Plan(Origin.BUNDLE, str(tmp_path), False):
+        while (await asyncio.gather(planned(tmp_path, looking), return_exceptions=True))[0] != Plan(Origin.BUNDLE, str(tmp_path), False):
             pass
 
 
 async def test_a_huge_config_costs_no_more_than_its_bytes(tmp_path: Path) -> None:
     """2.7 million arrays: as Python's objects they would be 200 MiB."""
-    bundle(tmp_path, '{"a": [' + "[]," * 2_700_000 + '1], "rdkPlugins": {}}')
+    bundle(tmp_path, '{"a": [' + "[]," * 2_700_000 + "1], " + SOUND[1:])
     tracemalloc.start()
     try:
-        assert (await Bundles().plan(str(tmp_path))).plugins is True
+        assert (await planned(tmp_path)).plugins is True
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("member", ["process", "linux", "rdkPlugins", "hooks", "mounts", "hostname"])
+async def test_a_huge_member_of_those_that_count_is_not_built(tmp_path: Path, member: str) -> None:
+    bundle(tmp_path, f'{{"{member}": [' + "[]," * 2_600_000 + "1]}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgs, match="together are larger than 512 KiB"):
+            await planned(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+async def test_the_largest_that_is_built_is_no_more_than_32_mib(tmp_path: Path) -> None:
+    bundle(tmp_path, SOUND[:-1] + ', "hooks": [' + "[]," * 170_000 + "1]}")
+    tracemalloc.start()
+    try:
+        assert (await planned(tmp_path)).plugins is True
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
@@ -186,7 +251,7 @@ async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with pytest.raises(InvalidArgs, match="dobbySpec"):
-            await Bundles().spec_text(str(file))
+            await Bundles().spec(str(file))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -199,4 +264,4 @@ async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(tmp_
 
     monkeypatch.setattr(os, "open", leased)
     with pytest.raises(InvalidArgs, match=r"config\.json cannot be read: Resource temporarily unavailable"):
-        await Bundles().plan(str(tmp_path))
+        await planned(tmp_path)

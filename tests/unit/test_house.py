@@ -27,8 +27,8 @@ VOCABULARY = {
     "interruptible",
 }
 CORE = {
-    "annotations", "arguments", "bridge", "bundles", "changes", "deadline", "ends", "history", "info", "json_text", "lookup", "memory",
-    "mirror", "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
+    "annotations", "arguments", "bridge", "bundle_rules", "bundles", "changes", "deadline", "ends", "history", "info", "json_text",
+    "lookup", "memory", "mirror", "mounts", "order", "picture", "plans", "port", "readers", "starts", "states", "stops", "waits",
 }  # fmt: skip
 MOST_LINES = 350
 # The one module of ours through which each of these is reached.

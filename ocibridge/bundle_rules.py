@@ -1,0 +1,137 @@
+"""What kills the real Dobby, or makes it refuse, and can be seen in a bundle's config.json or in a spec.
+
+Plain functions on parsed JSON, with nothing but the standard library, so that a command line tool can use them as well.
+Each rule was seen on Dobby 3.19.1 unless its comment says otherwise.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+Json = Mapping[str, Any]
+
+# The members of a config.json, and of a spec, that the rules look at.
+JUDGED: Final = ("ociVersion", "hostname", "process", "linux", "rdkPlugins", "hooks", "mounts")
+JUDGED_OF_SPEC: Final = ("user", "network", "console", "plugins", "rdkPlugins")
+# A config.json that Dobby has rewritten at the first start of the bundle.
+CONVERTED: Final = "1.0.2"
+# Those to which Dobby adds its plugin launcher, whose name it looks for in args[0].
+LAUNCHED_HOOKS: Final = ("createRuntime", "createContainer", "poststart", "poststop")
+LAUNCHER: Final = "DobbyPluginLauncher"
+
+
+def crash_at_start(config: Json, *, with_socket: bool) -> str | None:
+    """The member for which Dobby would crash when it starts a bundle with that config.json; None if there is none.
+
+    `with_socket`: the start is asked for with a westerosSocket.
+    """
+    return (
+        _missing_part(config)
+        or _bad_networking(config)
+        or (_mount_without_source(config) if with_socket else None)
+        or (_bad_conversion(config) if is_converted(config) else None)
+    )
+
+
+def has_plugins(config: Json) -> bool:
+    """Whether Dobby survives GetInfo, Annotate and RemoveAnnotation of a container with that config.json.
+
+    Dobby drops what is no object when it rewrites the file: such members do not count, and are not trusted either.
+    """
+    return _are_plugins(config.get("rdkPlugins"))
+
+
+def spec_has_plugins(spec: Json) -> bool:
+    """The same for a Dobby spec: each of these members gives the bundle that Dobby makes of it a plugin."""
+    plugins = spec.get("rdkPlugins")
+    if plugins and not _are_plugins(plugins):
+        return False
+    return bool(plugins) or any(bool(spec.get(name)) for name in ("network", "console", "plugins"))
+
+
+def refusal_of_bundle(config: Json, path: str) -> str | None:
+    """Why Dobby refuses a start of the bundle at `path`, where config.json tells."""
+    for hook in _hooks(config) if is_converted(config) else ():
+        arguments = hook.get("args")
+        if not isinstance(arguments, list) or arguments[:1] != [LAUNCHER] or "-c" not in arguments[:-1]:
+            continue
+        written = arguments[arguments.index("-c") + 1]
+        if isinstance(written, str) and posixpath.normpath(written) != posixpath.normpath(f"{path}/config.json"):
+            return (
+                "the bundle was moved or copied after its first start, at which Dobby wrote the old path into its config.json "
+                "(its config-dobby.json is the original: make it the config.json again)"
+            )
+    return None
+
+
+def refusal_of_spec(spec: Json) -> str | None:
+    """Why Dobby refuses a start of that spec, where the spec tells."""
+    user = spec.get("user")
+    uid = user.get("uid") if isinstance(user, Mapping) else None
+    if uid == 0 and not isinstance(uid, bool):
+        return "its user.uid is 0, and Dobby starts no spec as root"
+    return None
+
+
+def is_converted(config: Json) -> bool:
+    """Whether Dobby takes it for a config.json that it has rewritten itself."""
+    return config.get("ociVersion") == CONVERTED and isinstance(config.get("rdkPlugins"), Mapping)
+
+
+def _missing_part(config: Json) -> str | None:
+    linux = config.get("linux")
+    if not isinstance(config.get("process"), Mapping):
+        return _lacks(config, "process", "an object")
+    if not isinstance(linux, Mapping) or not linux:
+        return _lacks(config, "linux", "an object with the member resources")
+    if not isinstance(linux.get("resources"), Mapping) or not linux["resources"]:
+        return _lacks(linux, "resources", "an object with at least one member", "linux.")
+    return None
+
+
+def _bad_networking(config: Json) -> str | None:
+    plugins = config.get("rdkPlugins")
+    networking = plugins.get("networking") if isinstance(plugins, Mapping) else None
+    if isinstance(networking, Mapping) and networking.get("required") is True and networking.get("data") == {}:
+        return "rdkPlugins.networking.data is empty, and networking is required"
+    return None
+
+
+def _mount_without_source(config: Json) -> str | None:
+    """Read in Dobby's source: it compares the sources of all mounts when it adds one for the socket."""
+    mounts = config.get("mounts")
+    for number, mount in enumerate(mounts if isinstance(mounts, list) else ()):
+        if isinstance(mount, Mapping) and not isinstance(mount.get("source"), str):
+            return f"mounts[{number}].source {_state(mount, 'source')}, and a westerosSocket is given"
+    return None
+
+
+def _bad_conversion(config: Json) -> str | None:
+    if not isinstance(config.get("hostname"), str):
+        return f"hostname {_state(config, 'hostname')}, though rdkPlugins and ociVersion {CONVERTED} are there"
+    for hook in _hooks(config):
+        if not isinstance(hook.get("args"), list) or not hook["args"]:
+            return f"hooks: one of {', '.join(LAUNCHED_HOOKS)} has no args, though rdkPlugins and ociVersion {CONVERTED} are there"
+    return None
+
+
+def _hooks(config: Json) -> Iterator[Json]:
+    hooks = config.get("hooks")
+    for name in LAUNCHED_HOOKS if isinstance(hooks, Mapping) else ():
+        entries = hooks.get(name) if isinstance(hooks, Mapping) else None
+        yield from (hook for hook in (entries if isinstance(entries, list) else ()) if isinstance(hook, Mapping))
+
+
+def _are_plugins(plugins: object) -> bool:
+    return isinstance(plugins, Mapping) and bool(plugins) and all(isinstance(data, Mapping) for data in plugins.values())
+
+
+def _lacks(owner: Json, name: str, needed: str, prefix: str = "") -> str:
+    return f"{prefix}{name} {_state(owner, name)}: it must be {needed}"
+
+
+def _state(owner: Json, name: str) -> str:
+    if name not in owner:
+        return "is missing"
+    value = owner[name]
+    return "is null" if value is None else "is empty" if value in ({}, [], "") else "is of the wrong type"
