@@ -32,6 +32,7 @@ from ocibridge.events import (
     ContainerFound,
     ContainerStarted,
     EndDoubted,
+    EndHeld,
     Event,
     PlanCorrected,
     PlansChanged,
@@ -137,6 +138,7 @@ class Daemon:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
+        self._ends.hold_nothing()
         with suppress(ErrorReply, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
                 await self._bus.release(self._settings.now.callsign)
@@ -182,6 +184,8 @@ class Daemon:
                 self._look_at(event)
             case EndDoubted():
                 self._ends.doubted(event, self._calls)
+            case EndHeld():
+                self._ends.held(event, awaited=self._waits.concern(event.id, event.descriptor))
             case ContainerEnded():
                 self._history.ended(event)
                 self._calls.forget(event.descriptor)

@@ -81,6 +81,10 @@ class Waits:
             case _:
                 pass
 
+    def concern(self, container_id: str, descriptor: int) -> bool:
+        """Whether somebody waits for anything of that container."""
+        return bool(self._of(container_id, descriptor))
+
     def _of(self, container_id: str, descriptor: int) -> list[Wait]:
         return [*self._waits.get(container_id, ()), *self._waits.get(str(descriptor), ())]
 

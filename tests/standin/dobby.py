@@ -274,3 +274,11 @@ def Report(self: Any) -> str:
     """What it has been through, as JSON."""
     w = self.wire
     return json.dumps({"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown})
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
+def StoppedBySystemd(self: Any, milliseconds: int) -> None:
+    """`systemctl stop dobby`: TERM to the whole cgroup. The containers die first, Dobby reports each, and leaves after so long."""
+    for container in list(self.wire.model.containers.values()):
+        self.wire.model.reap(container, signal.SIGTERM, asked=True)
+    later(milliseconds, lambda: os._exit(0))
