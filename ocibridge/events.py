@@ -15,7 +15,7 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class PlansChanged:
-    """A start of ours of that id is about to go out, or is over."""
+    """A start of ours of that id has begun, is about to go out, or is over."""
 
     id: str
 

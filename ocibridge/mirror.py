@@ -14,7 +14,7 @@ from ocibridge.exits import Reason, is_by_stop_signal
 from ocibridge.model import UNKNOWN_PLAN, Caller, Container, DobbyStatus, Plan, StopRequest, SubState
 from ocibridge.order import Order
 from ocibridge.picture import Picture
-from ocibridge.plans import Plans
+from ocibridge.plans import PendingStart, Plans
 
 
 class Mirror:
@@ -71,20 +71,32 @@ class Mirror:
 
     def is_starting(self, container_id: str) -> bool:
         """Whether a start of ours of that id is under way."""
-        return container_id in self._plans.under_way
+        return self._plans.has(container_id)
 
     # What we do.
+
+    def claim_start(self, container_id: str) -> PendingStart:
+        """A start of ours begins; it is over with `withdraw_start`, or, once `plan_start` was called, with its answer."""
+        self.release_hold(container_id)
+        start = self._plans.claim(container_id)
+        self._emit(events.PlansChanged(container_id))
+        return start
+
+    def withdraw_start(self, container_id: str, start: PendingStart) -> None:
+        """That start is over, unless it has gone out: then its answer ends it, or has done so."""
+        if self._plans.withdraw(container_id, start):
+            self._emit(events.PlansChanged(container_id))
 
     def plan_start(self, container_id: str, plan: Plan) -> None:
         """A start of ours goes out; a `StartAnswered` ends it."""
         self.release_hold(container_id)
-        self._plans.under_way[container_id] = plan
+        self._plans.send(container_id, plan)
         self._emit(events.PlansChanged(container_id))
 
     def plans(self) -> dict[tuple[str, int], Plan]:
         """What is known of containers, by (id, descriptor), and of starts under way, by (id, 0)."""
         known = {(c.id, c.descriptor): c.plan for c in self._picture if c.plan is not UNKNOWN_PLAN}
-        return known | {(container_id, 0): plan for container_id, plan in self._plans.under_way.items()}
+        return known | {(container_id, 0): plan for container_id, plan in self._plans.sent().items()}
 
     def recall(self, plans: dict[tuple[str, int], Plan]) -> None:
         """What was known of this life's containers, by (id, descriptor), before we were restarted."""
@@ -178,7 +190,7 @@ class Mirror:
             self._report(known, seen.substate)
 
     def _start_answered(self, seen: obs.StartAnswered) -> None:
-        plan = self._plans.under_way.pop(seen.id, UNKNOWN_PLAN)
+        plan = self._plans.answered(seen.id)
         known = self._picture.of_id(seen.id)
         if known is not None and not known.ended:
             # Somebody else's start of the same id was the one that succeeded: then our plan says nothing of it.

@@ -89,7 +89,7 @@ class Waits:
         return [*self._waits.get(container_id, ()), *self._waits.get(str(descriptor), ())]
 
     def _plans_changed(self, container_id: str) -> None:
-        """A start of what is not there yet goes out, or has failed."""
+        """A start of what is not there yet has begun, or has failed."""
         now = SubState.STARTING if self._mirror.is_starting(container_id) else SubState.STOPPED
         for wait in self._of(container_id, 0):
             wait.see(now)
