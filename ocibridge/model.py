@@ -103,10 +103,11 @@ UNKNOWN_PLAN = Plan(Origin.UNKNOWN)
 
 @dataclass(slots=True, eq=False)
 class StopRequest:
-    """A stop through us: who asked for it first, and whether it is still under way."""
+    """A stop through us: who asked for it first, whether it is still under way, and whether Dobby has accepted it."""
 
     by: Caller
     under_way: bool = True
+    accepted: bool = False
 
 
 @dataclass(slots=True, eq=False)
