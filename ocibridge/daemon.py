@@ -150,6 +150,7 @@ class Daemon:
         self._notify.reloading()
         interval = self._settings.now.sweep_interval
         self._reload.run()
+        self._client.limits_changed()
         if self._settings.now.sweep_interval != interval:
             self._sweep.begin()
         self._notify.reloaded(self._status())

@@ -69,6 +69,10 @@ class Mirror:
         found = self._picture.find(text)
         return None if found is None or found.missing or found.ended else found
 
+    def is_known(self, text: str) -> bool:
+        """Whether it has not ended as far as events tell, also where no List has it any more."""
+        return self._picture.find(text) is not None
+
     def is_starting(self, container_id: str) -> bool:
         """Whether a start of ours of that id is under way."""
         return self._plans.has(container_id)
@@ -185,7 +189,8 @@ class Mirror:
         if known is None or known.ended or not self._order.is_fresh(known.id, seen.asked):
             return
         if seen.substate is SubState.INVALID:
-            known.invalid_at = self.position  # an end in progress, unless a List asked after this still has it
+            if known.reported is not SubState.INVALID:
+                known.invalid_at = self.position  # an end in progress, unless a List asked after this still has it
         else:
             self._report(known, seen.substate)
 

@@ -95,7 +95,11 @@ class Waits:
             wait.see(now)
 
     def _dobby_gone(self) -> None:
-        """Those whose container is there are told of its end in a moment; the others' will not come."""
+        """What was there has ended with Dobby, also where no List had it any more; what was not will not come."""
         for text, waits in self._waits.items():
-            for wait in waits if self._mirror.find(text) is None else ():
-                wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {shown(text)}"))
+            is_known = self._mirror.is_known(text)
+            for wait in waits:
+                if is_known:
+                    wait.reach(State.STOPPED.value)
+                else:
+                    wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {shown(text)}"))

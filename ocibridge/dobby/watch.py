@@ -41,6 +41,7 @@ from ocibridge.observations import (
     Stopped,
 )
 from ocibridge.owners import Owners
+from ocibridge.tasks import spawn
 
 log = structlog.get_logger()
 
@@ -108,8 +109,7 @@ class Watch:
         self._owner = owner
         self._client.begin(owner)
         self._mirror.observe(DobbyAppeared(owner))
-        self._following = asyncio.get_running_loop().create_task(self._follow(owner))
-        self._following.add_done_callback(_surface)
+        self._following = spawn(self._follow(owner), f"follow Dobby as {owner}", vital=True)
 
     async def _follow(self, life: str) -> None:
         """One life: a picture, then another one after each time that Dobby was deaf or stalled."""
@@ -169,9 +169,3 @@ class Watch:
             self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED))
         elif signal == AWOKEN:
             self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.RUNNING))
-
-
-def _surface(done: "asyncio.Task[None]") -> None:
-    """A follower that fell over is a bug that must show: raised here, it reaches the loop's handler at once."""
-    if not done.cancelled():
-        done.result()

@@ -63,6 +63,7 @@ class Wire:
         self.unknown: list[str] = []
         self.instead: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self.mute = False
+        self.loses: set[str] = set()
         connection.add_message_filter(self.received)
         if parameters.get("ready_ms", 1) is not None:
             later(parameters.get("ready_ms", 1), self.say_ready)
@@ -174,7 +175,8 @@ class Wire:
 
     def reply(self, message: Any, signature: Any, body: Any) -> None:
         self.open -= 1
-        if self.mute or message.get_no_reply():
+        if self.mute or message.get_no_reply() or message.get_member() in self.loses:
+            self.loses.discard(message.get_member())
             return
         answer = dbus.lowlevel.MethodReturnMessage(message)
         if signature:
@@ -282,3 +284,9 @@ def StoppedBySystemd(self: Any, milliseconds: int) -> None:
     for container in list(self.wire.model.containers.values()):
         self.wire.model.reap(container, signal.SIGTERM, asked=True)
     later(milliseconds, lambda: os._exit(0))
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
+def Loses(self: Any, member: str) -> None:
+    """The next reply to `member` is never sent."""
+    self.wire.loses.add(str(member))
