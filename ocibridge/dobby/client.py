@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ocibridge.bus import Bus, ErrorReply, Message, error_of
+from ocibridge.bus import Bus, ErrorReply, Message, error_of, signature_of
 from ocibridge.config import DobbyNames
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
@@ -155,6 +155,7 @@ class Client:
         line.has_answered(call.method.member)
         self._health.answered(work=call.method is not PING)
         try:
+            call.method.check(signature_of(reply))
             value = call.method.decode(reply.parse_to_tuple())
         except NotAnAnswer as wrong:
             self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))

@@ -10,18 +10,19 @@ from typing import Final
 
 import structlog
 
-from ocibridge.bus import Bus, Message
+from ocibridge.bus import Bus, Message, signature_of
 from ocibridge.config import DobbyNames
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client, DobbyDeaf, DobbyStarting
 from ocibridge.dobby.protocol import (
     AWOKEN,
-    CONTAINER_SIGNAL_TYPES,
+    CONTAINER_SIGNAL,
     CTRL,
     HIBERNATED,
     READY,
+    SIGNAL_TYPES,
     STARTED,
-    STATUS_SIGNAL_TYPES,
+    STATUS_SIGNAL,
     STOPPED,
     STOPPED_WITH_STATUS,
     Refusal,
@@ -154,10 +155,12 @@ class Watch:
             self._ready_said.set()
         elif word == CTRL:
             body = message.parse_to_tuple()
-            types = tuple(type(v) for v in body)
-            if types == CONTAINER_SIGNAL_TYPES:
+            signature = signature_of(message)
+            if signature is None:  # not known: the Python types have to do
+                signature = SIGNAL_TYPES.get(tuple(type(v) for v in body), "")
+            if signature == CONTAINER_SIGNAL:
                 self._container_signalled((word, member), *body)
-            elif types == STATUS_SIGNAL_TYPES and (word, member) == STOPPED_WITH_STATUS:
+            elif signature == STATUS_SIGNAL and (word, member) == STOPPED_WITH_STATUS:
                 self._mirror.observe(EndStatus(self._owner, *body))
 
     def _container_signalled(self, signal: tuple[str, str], descriptor: int, container_id: str) -> None:
