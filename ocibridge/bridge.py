@@ -91,6 +91,7 @@ class Bridge:
 
     async def stop_container(self, which: Which, force: bool, caller: Caller) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
+        self._mirror.release_hold(name_of(which))
         await self._stops.stop(await self._find.resolve(which), force, self._settings.now.timeouts.stop, caller)
 
     async def pause_container(self, which: Which) -> None:
@@ -176,6 +177,7 @@ class Bridge:
 
     async def last_exit(self, container_id: str) -> Exit:
         """How the container of that id last ended; also while Dobby is away. Raises NoSuchContainer."""
+        self._mirror.release_hold(container_id)
         return self._history.last_exit(container_id)
 
     def _within_call(self, verb: str, which: Which) -> AbstractAsyncContextManager[None]:

@@ -6,10 +6,13 @@ version is pinned and nobody else imports them.
 """
 
 import asyncio
+import ctypes
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -30,6 +33,9 @@ sd.DBUS_ERROR_TO_EXCEPTION.clear()
 
 NO_TIMEOUT: Final = 2**64 - 1  # timeouts are ours: a late reply must still be seen
 OPEN_SECONDS: Final = 5.0
+# The version whose message object is known: a PyObject header, then a pointer to libsystemd's message.
+KNOWN_SDBUS: Final = "0.14.3"
+POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
 RELEASED: Final = 1
 
 
@@ -280,3 +286,34 @@ def _bus_address(where: str) -> Iterator[Callable[[], sd.SdBus]]:
             del os.environ[variable]
         else:
             os.environ[variable] = before
+
+
+def signature_of(message: Message) -> str | None:
+    """The D-Bus signature of a message's body; None where this python-sdbus is not known well enough to tell."""
+    return _signature_reader()(message)
+
+
+@cache
+def _signature_reader() -> Callable[[Message], str | None]:
+    """python-sdbus does not tell it; libsystemd, whose symbols its shared object exports or links, does."""
+    offset = object.__basicsize__
+    if not _is_known_sdbus() or Message.__basicsize__ != offset + POINTER_BYTES:
+        return lambda _: None
+    try:
+        get_signature = ctypes.PyDLL(sd.__file__).sd_bus_message_get_signature
+    except (OSError, AttributeError):
+        return lambda _: None
+    get_signature.restype, get_signature.argtypes = ctypes.c_char_p, (ctypes.c_void_p, ctypes.c_int)
+    pointer_at = ctypes.c_void_p.from_address
+
+    def read(message: Message) -> str | None:
+        signature: bytes | None = get_signature(pointer_at(id(message) + offset).value, 1)  # 1: of the whole body
+        return None if signature is None else signature.decode()
+
+    return read
+
+
+def _is_known_sdbus() -> bool:
+    """By what its installation left beside it; importlib.metadata would cost 10 ms at each start."""
+    beside = Path(sd.__file__).parents[1]
+    return any(beside.joinpath(f"sdbus-{KNOWN_SDBUS}.{kind}").exists() for kind in ("dist-info", "egg-info"))

@@ -10,12 +10,14 @@ from ocibridge.exits import Exit, Reason
 from ocibridge.message_ids import MessageId
 from ocibridge.model import DobbyStatus
 
+# A restart with a paused container took three minutes and failed; journalctl -x says how to resume one without Dobby.
+RESTART: Final = "systemctl restart dobby; paused containers have to be resumed before"
 STATUS_TEXTS: Final = {
     DobbyStatus.ABSENT: "Dobby is not on the bus any more; nothing is known of containers",
     DobbyStatus.STARTING: "Dobby is on the bus and starting",
     DobbyStatus.READY: "Dobby is ready",
-    DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody; restart it (systemctl restart dobby)",
-    DobbyStatus.STALLED: "Dobby has stopped answering; restart it if that lasts (systemctl restart dobby)",
+    DobbyStatus.DEAF: f"Dobby has no reply slot left and answers nobody; restart it ({RESTART})",
+    DobbyStatus.STALLED: f"Dobby has stopped answering; restart it if that lasts ({RESTART})",
 }
 STATUS_IDS: Final = {
     DobbyStatus.ABSENT: MessageId.DOBBY_LOST,
@@ -91,6 +93,8 @@ def _ended(record: Exit) -> str:
         how = GONE_TEXTS.get(record.reason, "has ended, it is not known how")
     elif record.signal is not None:
         how = f"was killed by signal {record.signal}{' (core dumped)' if record.core_dumped else ''}"
+        if record.reason is Reason.DOBBY_GONE:
+            how += ", and Dobby has gone: both were most likely stopped together"
     elif record.exit_code is not None:
         how = f"has exited with {record.exit_code}"
     else:

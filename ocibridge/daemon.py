@@ -33,6 +33,7 @@ from ocibridge.events import (
     ContainerFound,
     ContainerStarted,
     EndDoubted,
+    EndHeld,
     Event,
     PlanCorrected,
     PlansChanged,
@@ -152,6 +153,7 @@ class Daemon:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
+        self._ends.hold_nothing()
         if self._exit_code == os.EX_OK:
             with suppress(ErrorReply, TimeoutError):
                 async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
@@ -165,6 +167,7 @@ class Daemon:
         try:
             interval = self._settings.now.sweep_interval
             self._reload.run()
+            self._client.limits_changed()
             if self._settings.now.sweep_interval != interval:
                 self._sweep.begin()
         finally:  # systemd waits for it
@@ -217,6 +220,8 @@ class Daemon:
                 self._look_at(event)
             case EndDoubted():
                 self._ends.doubted(event, self._calls)
+            case EndHeld():
+                self._ends.held(event, awaited=self._waits.concern(event.id, event.descriptor))
             case ContainerEnded():
                 self._history.ended(event)
                 self._calls.forget(event.descriptor)

@@ -1,19 +1,22 @@
-"""Ends of containers: who waits for one, and how a doubtful one is settled (design 6)."""
+"""Ends of containers: who waits for one, how a doubtful one is settled, and how long one is held back (design 5, 6)."""
 
 import asyncio
 from typing import Protocol
 
 from ocibridge.errors import BridgeError
-from ocibridge.events import ContainerEnded, EndDoubted
+from ocibridge.events import ContainerEnded, EndDoubted, EndHeld
 from ocibridge.exits import Exit
 from ocibridge.mirror import Mirror
 from ocibridge.model import Container
-from ocibridge.observations import EndBelieved
+from ocibridge.observations import EndBelieved, HoldOver
+from ocibridge.tasks import spawn
 
 # Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
 GRACE_SECONDS = 0.5
 # A Dobby that says "Stopped" and then no List for so long is believed.
 CHECK_SECONDS = 10.0
+# systemd stops Dobby's containers before Dobby, whose name then goes within this time (47 ms to 1.1 s were seen).
+HOLD_SECONDS = 1.5
 
 
 class Lists(Protocol):
@@ -29,6 +32,7 @@ class Ends:
         self._mirror = mirror
         self._waiting: dict[tuple[str, int], asyncio.Future[Exit]] = {}
         self._checks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._holds: dict[tuple[str, int], tuple[asyncio.TimerHandle, HoldOver]] = {}
 
     def of(self, container: Container) -> "asyncio.Future[Exit]":
         """Done when this container has ended. Shielded: cancelling it cancels nobody else's wait."""
@@ -43,6 +47,7 @@ class Ends:
 
     def ended(self, event: ContainerEnded) -> None:
         """A container has ended."""
+        self._drop_hold((event.id, event.descriptor))
         waiting = self._waiting.pop((event.id, event.descriptor), None)
         if waiting is not None:
             waiting.set_result(event.exit)
@@ -51,8 +56,30 @@ class Ends:
         """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
         key = (event.id, event.at if not event.unannounced else 0)  # each signal is looked into, a silent absence once at a time
         if key not in self._checks:
-            self._checks[key] = asyncio.get_running_loop().create_task(self._check(event, self._mirror.life or "", dobby))
+            self._checks[key] = spawn(self._check(event, self._mirror.life or "", dobby), f"check whether {event.id} has ended")
             self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
+
+    def held(self, event: EndHeld, *, awaited: bool) -> None:
+        """Hold an end back until Dobby has had the time to leave; not at all where somebody waits for that container."""
+        key = event.id, event.descriptor
+        self._drop_hold(key)
+        over = HoldOver(self._mirror.life or "", event.id, event.descriptor, event.at)
+        timer = asyncio.get_running_loop().call_later(0 if awaited else HOLD_SECONDS, self._hold_over, key)
+        self._holds[key] = timer, over
+
+    def hold_nothing(self) -> None:
+        """Tell all ends that are held back; we are about to leave the bus ourselves."""
+        for key in list(self._holds):
+            self._hold_over(key)
+
+    def _hold_over(self, key: tuple[str, int]) -> None:
+        _, over = self._holds[key]
+        self._drop_hold(key)
+        self._mirror.observe(over)
+
+    def _drop_hold(self, key: tuple[str, int]) -> None:
+        if key in self._holds:
+            self._holds.pop(key)[0].cancel()
 
     async def _check(self, event: EndDoubted, life: str, dobby: Lists) -> None:
         if event.unannounced:

@@ -15,7 +15,7 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class PlansChanged:
-    """A start of ours of that id is about to go out, or is over."""
+    """A start of ours of that id has begun, is about to go out, or is over."""
 
     id: str
 
@@ -78,6 +78,18 @@ class EndDoubted:
 
 
 @dataclass(frozen=True, slots=True)
+class EndHeld:
+    """SIGTERM or SIGKILL ended a container and nobody asked us for it: Dobby itself may be about to leave.
+
+    Somebody should observe `HoldOver` after a while. `at` is the mirror's position.
+    """
+
+    id: str
+    descriptor: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerEnded:
     """A container is gone; it was in substate `former`."""
 
@@ -96,5 +108,6 @@ Event = (
     | PlanCorrected
     | ContainerRestarted
     | EndDoubted
+    | EndHeld
     | ContainerEnded
 )

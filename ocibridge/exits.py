@@ -1,10 +1,15 @@
 """How a container ended (design 5): what is known of it, and what is made of that."""
 
 import os
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from ocibridge.model import Caller
+
+# What systemd sends to all processes of a service that it stops.
+STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGKILL}
 
 
 class Reason(StrEnum):
@@ -73,3 +78,8 @@ def reason_of(wait_status: int | None, *, requested: bool, gone: Reason | None) 
     if gone is not None:
         return gone
     return Reason.CRASHED if wait_status is not None and os.WIFSIGNALED(wait_status) else Reason.EXITED
+
+
+def is_by_stop_signal(wait_status: int) -> bool:
+    """Whether SIGTERM or SIGKILL ended it."""
+    return os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) in STOP_SIGNALS

@@ -46,7 +46,8 @@ class Lookup:
         """Have the mirror know the container's state, from Dobby if it answers in time. Raises DobbyUnavailable."""
         began = time.monotonic()
         substate = await self.within(seconds, self._dobby.state(container.descriptor))
-        if substate is SubState.INVALID:  # only a List asked after it tells Invalid from an end in progress (design 4)
+        # Only a List asked after it tells Invalid from an end in progress (design 4). One that stays Invalid has had its List.
+        if substate is SubState.INVALID and container.invalid_at is not None:
             await self.within(began + seconds - time.monotonic(), self._dobby.listing(fresh=True))
 
     async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:

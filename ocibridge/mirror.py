@@ -10,11 +10,11 @@ from typing import Any
 
 from ocibridge import events
 from ocibridge import observations as obs
-from ocibridge.exits import Reason
+from ocibridge.exits import Reason, is_by_stop_signal
 from ocibridge.model import UNKNOWN_PLAN, Caller, Container, DobbyStatus, Plan, StopRequest, SubState
 from ocibridge.order import Order
 from ocibridge.picture import Picture
-from ocibridge.plans import Plans
+from ocibridge.plans import PendingStart, Plans
 
 
 class Mirror:
@@ -44,6 +44,7 @@ class Mirror:
             obs.StateSeen: self._state_seen,
             obs.StartAnswered: self._start_answered,
             obs.EndBelieved: self._end_believed,
+            obs.HoldOver: self._hold_over,
         }
         self.status = DobbyStatus.ABSENT
 
@@ -61,32 +62,55 @@ class Mirror:
 
     def listing(self) -> list[Container]:
         """The containers of Dobby's last List and of all signals since, by id."""
-        return [c for c in self._picture if not c.missing]
+        return [c for c in self._picture if not (c.missing or c.ended)]
 
     def find(self, text: str) -> Container | None:
         """The container of that id, or of that descriptor in its exact decimal text."""
         found = self._picture.find(text)
-        return None if found is None or found.missing else found
+        return None if found is None or found.missing or found.ended else found
+
+    def is_known(self, text: str) -> bool:
+        """Whether it has not ended as far as events tell, also where no List has it any more."""
+        return self._picture.find(text) is not None
 
     def is_starting(self, container_id: str) -> bool:
         """Whether a start of ours of that id is under way."""
-        return container_id in self._plans.under_way
+        return self._plans.has(container_id)
 
     # What we do.
 
+    def claim_start(self, container_id: str) -> PendingStart:
+        """A start of ours begins; it is over with `withdraw_start`, or, once `plan_start` was called, with its answer."""
+        self.release_hold(container_id)
+        start = self._plans.claim(container_id)
+        self._emit(events.PlansChanged(container_id))
+        return start
+
+    def withdraw_start(self, container_id: str, start: PendingStart) -> None:
+        """That start is over, unless it has gone out: then its answer ends it, or has done so."""
+        if self._plans.withdraw(container_id, start):
+            self._emit(events.PlansChanged(container_id))
+
     def plan_start(self, container_id: str, plan: Plan) -> None:
         """A start of ours goes out; a `StartAnswered` ends it."""
-        self._plans.under_way[container_id] = plan
+        self.release_hold(container_id)
+        self._plans.send(container_id, plan)
         self._emit(events.PlansChanged(container_id))
 
     def plans(self) -> dict[tuple[str, int], Plan]:
         """What is known of containers, by (id, descriptor), and of starts under way, by (id, 0)."""
         known = {(c.id, c.descriptor): c.plan for c in self._picture if c.plan is not UNKNOWN_PLAN}
-        return known | {(container_id, 0): plan for container_id, plan in self._plans.under_way.items()}
+        return known | {(container_id, 0): plan for container_id, plan in self._plans.sent().items()}
 
     def recall(self, plans: dict[tuple[str, int], Plan]) -> None:
         """What was known of this life's containers, by (id, descriptor), before we were restarted."""
         self._plans.recalled = plans
+
+    def release_hold(self, text: str) -> None:
+        """Somebody has to know how that container (an id, or a descriptor) ended: hold nothing back of it."""
+        held = self._picture.find(text)
+        if held is not None:
+            self._picture.release_hold(held)
 
     def begin_stop(self, container: Container, by: Caller) -> StopRequest:
         """A stop of ours goes out; to be ended by `end_stop`."""
@@ -128,8 +152,13 @@ class Mirror:
 
     def _end_status(self, seen: obs.EndStatus) -> None:
         known = self._known(seen.id, seen.descriptor)
-        if known is not None:
-            known.wait_status = seen.wait_status
+        if known is None:
+            return
+        known.wait_status, known.held_at = seen.wait_status, None
+        # systemd kills the containers of a Dobby that it stops before Dobby itself is gone.
+        if is_by_stop_signal(seen.wait_status) and not known.stops:
+            known.held_at = self.position
+            self._emit(events.EndHeld(known.id, known.descriptor, self.position))
 
     def _stopped(self, seen: obs.Stopped) -> None:
         self._touch(seen.id)
@@ -137,7 +166,7 @@ class Mirror:
         if known is None:
             return
         if known.plan.origin == "bundle":
-            self._picture.end(known, None)
+            self._picture.conclude(known, None)
         else:
             known.doubted_at = self.position
             self._emit(events.EndDoubted(known.id, known.descriptor, self.position, unannounced=False))
@@ -157,17 +186,18 @@ class Mirror:
 
     def _state_seen(self, seen: obs.StateSeen) -> None:
         known = self._picture.of_descriptor(seen.descriptor)
-        if known is None or not self._order.is_fresh(known.id, seen.asked):
+        if known is None or known.ended or not self._order.is_fresh(known.id, seen.asked):
             return
         if seen.substate is SubState.INVALID:
-            known.invalid_at = self.position  # an end in progress, unless a List asked after this still has it
+            if known.reported is not SubState.INVALID:
+                known.invalid_at = self.position  # an end in progress, unless a List asked after this still has it
         else:
             self._report(known, seen.substate)
 
     def _start_answered(self, seen: obs.StartAnswered) -> None:
-        plan = self._plans.under_way.pop(seen.id, UNKNOWN_PLAN)
+        plan = self._plans.answered(seen.id)
         known = self._picture.of_id(seen.id)
-        if known is not None:
+        if known is not None and not known.ended:
             # Somebody else's start of the same id was the one that succeeded: then our plan says nothing of it.
             if known.plan is plan and known.descriptor != seen.descriptor:
                 self._picture.correct(known, UNKNOWN_PLAN)
@@ -181,7 +211,12 @@ class Mirror:
     def _end_believed(self, seen: obs.EndBelieved) -> None:
         known = self._known(seen.id, seen.descriptor)
         if known is not None and (known.missing or known.doubted_at == seen.at):
-            self._picture.end(known, Reason.LOST)
+            self._picture.conclude(known, Reason.LOST)
+
+    def _hold_over(self, seen: obs.HoldOver) -> None:
+        known = self._picture.of_id(seen.id)
+        if known is not None and known.descriptor == seen.descriptor and known.held_at == seen.at:
+            self._picture.release_hold(known)
 
     # The steps that these are made of.
 
@@ -202,17 +237,18 @@ class Mirror:
             self._report(container, SubState.INVALID)
 
     def _take_unlisted(self, container: Container, asked: int) -> None:
-        if not self._order.is_fresh(container.id, asked):
+        if container.ended or not self._order.is_fresh(container.id, asked):
             return
         if container.doubted_at is not None:
-            self._picture.end(container, None)
+            self._picture.conclude(container, None)
         else:
             container.missing = True
             self._emit(events.EndDoubted(container.id, container.descriptor, self.position, unannounced=True))
 
     def _known(self, container_id: str, descriptor: int) -> Container | None:
+        """None also for one that has ended: what is seen now is of another container, whose adding announces that end."""
         known = self._picture.of_id(container_id)
-        return known if known is not None and known.descriptor == descriptor else None
+        return known if known is not None and known.descriptor == descriptor and not known.ended else None
 
     def _touch(self, container_id: str) -> None:
         self._order.touch(container_id, len(self._picture))

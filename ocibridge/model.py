@@ -108,10 +108,11 @@ UNKNOWN_PLAN = Plan(Origin.UNKNOWN)
 
 @dataclass(slots=True, eq=False)
 class StopRequest:
-    """A stop through us: who asked for it first, and whether it is still under way."""
+    """A stop through us: who asked for it first, whether it is still under way, and whether Dobby has accepted it."""
 
     by: Caller
     under_way: bool = True
+    accepted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +122,9 @@ class Container:
     `started_at`, `changed_at` (the last change of its state): microseconds since the epoch, 0 if before our time.
     The rest is the mirror's: what Dobby has said (`reported`, `wait_status`), stops of ours that are under way or whose
     time was over, what has been announced, and the doubts (positions of the mirror).
+
+    `held_at`: where Dobby told of a death by SIGTERM or SIGKILL that nobody asked us for, as long as Dobby may be leaving
+    itself. `ended`: Dobby has said that it is gone, and only the announcement is held back.
     """
 
     id: str
@@ -135,6 +139,8 @@ class Container:
     missing: bool = False
     doubted_at: int | None = None
     invalid_at: int | None = None
+    held_at: int | None = None
+    ended: bool = False
     restarted_at: int = 0
 
     @property

@@ -92,3 +92,11 @@ class EndBelieved(Observation, frozen=True):
     id: str
     descriptor: int
     at: int
+
+
+class HoldOver(Observation, frozen=True):
+    """Dobby has stayed: an end that was held back is told now. `at` is that of the holding."""
+
+    id: str
+    descriptor: int
+    at: int

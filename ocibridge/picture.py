@@ -73,7 +73,7 @@ class Picture:
     def restart(self, container: Container) -> None:
         """What looked like its end was a restart by Dobby."""
         container.started_at = container.restarted_at or self._now()
-        container.doubted_at = container.wait_status = None
+        container.doubted_at = container.wait_status = container.held_at = None
         if container.announced is not None:
             self._emit(ContainerRestarted(container.id, container.descriptor, container.started_at))
 
@@ -85,7 +85,8 @@ class Picture:
                 self._emit(PlanCorrected(container.id, container.descriptor))
 
     def begin_stop(self, container: Container, by: Caller) -> StopRequest:
-        """A stop through us is about to go out."""
+        """A stop through us is about to go out; an end that is to come needs no holding."""
+        self.release_hold(container)
         request = StopRequest(by)
         container.stops.append(request)
         self._tell(container)
@@ -98,8 +99,25 @@ class Picture:
             container.stops.remove(request)
         self._tell(container)
 
+    def conclude(self, container: Container, gone: Reason | None) -> None:
+        """It is gone, as with `end`, but the announcement may have to wait for the end of a holding."""
+        if container.held_at is None:
+            self.end(container, gone)
+        else:
+            container.ended = True
+
+    def release_hold(self, container: Container) -> None:
+        """Whatever ends it is no longer held back, and is told now if it has happened."""
+        container.held_at = None
+        if container.ended:
+            self.end(container, None)
+
     def end(self, container: Container, gone: Reason | None) -> None:
-        """It is gone: Dobby said so (`gone` None), or LOST, or DOBBY_GONE; what Dobby has said counts for more than that."""
+        """It is gone. `gone` is why we infer it, None if Dobby said it.
+
+        What Dobby said takes precedence, except that a Dobby which leaves right after a death by SIGTERM or SIGKILL has
+        most likely been stopped together with its containers.
+        """
         if not self.has(container):
             return
         del self._by_id[container.id]
@@ -108,7 +126,9 @@ class Picture:
             self.count -= 1
             former, container.announced = container.announced, None
             said = container.doubted_at is not None or container.wait_status is not None
-            self._emit(ContainerEnded(container.id, container.descriptor, former, self._exit(container, None if said else gone)))
+            if said and not (gone is Reason.DOBBY_GONE and container.held_at is not None):
+                gone = None
+            self._emit(ContainerEnded(container.id, container.descriptor, former, self._exit(container, gone)))
 
     def _exit(self, container: Container, gone: Reason | None) -> Exit:
         by = container.stops[0].by if container.stops else None

@@ -32,11 +32,10 @@ class Starts:
         self._bundles = Bundles()
         self._mirror = mirror
         self._dobby = dobby
-        self._preparing: set[str] = set()
 
     def is_starting(self, container_id: str) -> bool:
         """Whether a start of ours of that id is under way."""
-        return container_id in self._preparing or self._mirror.is_starting(container_id)
+        return self._mirror.is_starting(container_id)
 
     async def from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
         """See `Bridge.start_from_bundle`."""
@@ -67,11 +66,11 @@ class Starts:
         self._dobby.require()
         if self.is_starting(container_id):
             raise ContainerExists(f"container {shown(container_id)} is being started already (Starting, no descriptor yet)")
-        self._preparing.add(container_id)
+        start = self._mirror.claim_start(container_id)
         try:
             yield
         finally:
-            self._preparing.discard(container_id)
+            self._mirror.withdraw_start(container_id, start)
 
     def _plan(self, container_id: str, plan: Plan) -> None:
         """To be followed by the start without an await: its answer, or Dobby's end, takes the plan back."""

@@ -39,6 +39,7 @@ class States:
         """See `Bridge.wait_for_state`; None seconds: no limit."""
         self._dobby.require()
         text = name_of(which)
+        self._mirror.release_hold(text)
         with self._waits.enter(text, word) as wait:
             try:
                 async with asyncio.timeout(seconds):

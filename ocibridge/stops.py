@@ -8,8 +8,12 @@ from ocibridge.errors import DobbyRefused, DobbyUnavailable, NeverSent, Timeout,
 from ocibridge.exits import Exit, Reason
 from ocibridge.lookup import WHERE_DOBBY_LOGS
 from ocibridge.mirror import Mirror
-from ocibridge.model import Caller, Container, SubState
+from ocibridge.model import Caller, Container, StopRequest, SubState
 from ocibridge.port import Dobby
+
+# Dobby refuses to stop what is dying already, also after another client's stop: so long dying takes at most (0.63 s were
+# seen, and the reaping).
+DYING_SECONDS = 1.5
 
 
 class Stops:
@@ -43,6 +47,7 @@ class Stops:
     def _begin(
         self, container: Container, force: bool, seconds: float, caller: Caller, end: "asyncio.Future[Exit]"
     ) -> "asyncio.Task[None]":
+        # Not spawned: its failure is told to those who await it, and is no crash.
         stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, caller, end))
         self._under_way[container, force] = stop
         stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
@@ -53,7 +58,7 @@ class Stops:
         request = self._mirror.begin_stop(container, caller)
         withdrawn = True
         try:
-            reason = await self._until_ended(container, force, seconds, end)
+            reason = await self._until_ended(container, request, force, seconds, end)
             withdrawn = False
         except NeverSent:
             raise
@@ -66,12 +71,14 @@ class Stops:
         if reason is Reason.DOBBY_GONE:
             raise DobbyUnavailable(f"Dobby went away while {shown(container.id)} was being stopped; whether it still runs is not known")
 
-    async def _until_ended(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> Reason:
+    async def _until_ended(
+        self, container: Container, request: StopRequest, force: bool, seconds: float, end: "asyncio.Future[Exit]"
+    ) -> Reason:
         until = asyncio.get_running_loop().time() + seconds
-        accepted = await self._accepted(container, force, seconds, end)
+        request.accepted = await self._accepted(container, force, seconds, end)
         async with asyncio.timeout_at(until):
-            if not accepted:
-                await self._why_not(container, force)
+            if not request.accepted and not any(stop.accepted for stop in container.stops):
+                await self._why_not(container, force, end)
             return (await end).reason
 
     async def _accepted(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> bool:
@@ -83,12 +90,14 @@ class Stops:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return end.done() or answer.result()
 
-    async def _why_not(self, container: Container, force: bool) -> None:
-        """Returns if the container has ended, or is about to, by itself."""
+    async def _why_not(self, container: Container, force: bool, end: "asyncio.Future[Exit]") -> None:
+        """Returns if the container has ended, or is about to, by itself or because another client stopped it."""
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
             await self._dobby.listing(fresh=True)
-        elif substate is SubState.PAUSED and not force:
+            return
+        if substate is SubState.PAUSED and not force:
             raise WrongState(f"{container} is paused, and Dobby stops a paused container only with force")
-        else:
+        await asyncio.wait([end], timeout=DYING_SECONDS)
+        if not end.done():
             raise DobbyRefused(f"Dobby refused to stop {container} and gives no reason. {WHERE_DOBBY_LOGS}")

@@ -81,17 +81,25 @@ class Waits:
             case _:
                 pass
 
+    def concern(self, container_id: str, descriptor: int) -> bool:
+        """Whether somebody waits for anything of that container."""
+        return bool(self._of(container_id, descriptor))
+
     def _of(self, container_id: str, descriptor: int) -> list[Wait]:
         return [*self._waits.get(container_id, ()), *self._waits.get(str(descriptor), ())]
 
     def _plans_changed(self, container_id: str) -> None:
-        """A start of what is not there yet goes out, or has failed."""
+        """A start of what is not there yet has begun, or has failed."""
         now = SubState.STARTING if self._mirror.is_starting(container_id) else SubState.STOPPED
         for wait in self._of(container_id, 0):
             wait.see(now)
 
     def _dobby_gone(self) -> None:
-        """Those whose container is there are told of its end in a moment; the others' will not come."""
+        """What was there has ended with Dobby, also where no List had it any more; what was not will not come."""
         for text, waits in self._waits.items():
-            for wait in waits if self._mirror.find(text) is None else ():
-                wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {shown(text)}"))
+            is_known = self._mirror.is_known(text)
+            for wait in waits:
+                if is_known:
+                    wait.reach(State.STOPPED.value)
+                else:
+                    wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {shown(text)}"))

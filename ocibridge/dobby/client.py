@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ocibridge.bus import Bus, ErrorReply, Message, error_of
+from ocibridge.bus import Bus, ErrorReply, Message, error_of, signature_of
 from ocibridge.config import DobbyNames
 from ocibridge.dobby.health import Health
 from ocibridge.dobby.line import Call, Line
@@ -105,10 +105,18 @@ class Client:
 
     # Out.
 
+    def limits_changed(self) -> None:
+        """The configuration is another one: what waits may have a place now."""
+        if self._line is not None:
+            self._send_what_may_go(self._line)
+
+    @property
+    def _places(self) -> int:
+        """How many calls may be outstanding beside a Ping, which alone tells a stalled Dobby from a busy one."""
+        return max(1, self._settings.now.limits.in_flight - 1)
+
     def _send_what_may_go(self, line: Line) -> None:
-        # One place is kept for Ping, which alone tells a stalled Dobby from a busy one.
-        places = max(1, self._settings.now.limits.in_flight - 1)
-        while line.waiting and len(line.outstanding) < places and not line.choked:
+        while line.waiting and len(line.outstanding) < self._places and not line.choked:
             self._send(line, line.waiting.popleft())
 
     def _send(self, line: Line, call: Call[Any]) -> None:
@@ -147,6 +155,7 @@ class Client:
         line.has_answered(call.method.member)
         self._health.answered(work=call.method is not PING)
         try:
+            call.method.check(signature_of(reply))
             value = call.method.decode(reply.parse_to_tuple())
         except NotAnAnswer as wrong:
             self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))
@@ -211,7 +220,7 @@ class Client:
         since = min(call.sent_at for call in line.outstanding.values())
         work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
         pinged = len(work) < len(line.outstanding)
-        if self._health.is_silent(since) and not pinged and len(line.outstanding) < self._settings.now.limits.in_flight:
+        if self._health.is_silent(since) and not pinged and len(line.outstanding) <= self._places:
             self._send(line, Call(PING))
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.disturbed(Refusal.OTHER)

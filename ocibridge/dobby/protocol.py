@@ -19,15 +19,16 @@ T = TypeVar("T")
 ADMIN: Final = "admin1"
 CTRL: Final = "ctrl1"
 
-# Signals: (interface word, member) and the Python types of what they carry.
+# Signals: (interface word, member), and what they carry: D-Bus signature and Python types.
 READY: Final = (ADMIN, "Ready")
 STARTED: Final = (CTRL, "Started")
 STOPPED: Final = (CTRL, "Stopped")
 STOPPED_WITH_STATUS: Final = (CTRL, "StoppedWithStatus")
 HIBERNATED: Final = (CTRL, "Hibernated")
 AWOKEN: Final = (CTRL, "Awoken")
-CONTAINER_SIGNAL_TYPES: Final = (int, str)
-STATUS_SIGNAL_TYPES: Final = (int, str, int)
+CONTAINER_SIGNAL: Final = "is"
+STATUS_SIGNAL: Final = "isi"
+SIGNAL_TYPES: Final = {(int, str): CONTAINER_SIGNAL, (int, str, int): STATUS_SIGNAL}
 
 # Dobby's numbers are not Thunder's: 5 to 7 differ (facts 9). 0 is "unknown descriptor" as well as "invalid".
 SUBSTATES: Final = {
@@ -47,12 +48,21 @@ class NotAnAnswer(Exception):
 
 @dataclass(frozen=True)
 class Method(Generic[T]):
-    """One method of Dobby's: `word` its interface's, `signature` the long form that the real client library sends."""
+    """One method of Dobby's: `word` its interface's, `signature` the long form that the real client library sends.
+
+    `reply` is the signature of its answers, None where any will do.
+    """
 
     word: str
     member: str
     signature: str
+    reply: str | None
     decode: Callable[[tuple[Any, ...]], T]
+
+    def check(self, signature: str | None) -> None:
+        """Raise NotAnAnswer for a reply of another signature. None: not known, then `decode` looks at the Python types."""
+        if signature != self.reply and signature is not None and self.reply is not None:
+            raise NotAnAnswer(f'a reply of signature "{signature}" where "{self.reply}" is due')
 
 
 def _one(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
@@ -88,24 +98,24 @@ def _nothing(body: tuple[Any, ...]) -> None:
     del body  # whatever Ping carries, it has answered
 
 
-PING: Final = Method(ADMIN, "Ping", "", _nothing)
-LIST: Final = Method(CTRL, "List", "", _listing)
-GET_STATE: Final = Method(CTRL, "GetState", "i", _state)
-GET_INFO: Final = Method(CTRL, "GetInfo", "i", _one(str))
-START_FROM_BUNDLE: Final = Method(CTRL, "StartFromBundle", "ssahssasuu", _one(int))
-START_FROM_SPEC: Final = Method(CTRL, "StartFromSpec", "ssahssas", _one(int))
-STOP: Final = Method(CTRL, "Stop", "ib", _one(bool))
-PAUSE: Final = Method(CTRL, "Pause", "i", _one(bool))
-RESUME: Final = Method(CTRL, "Resume", "i", _one(bool))
+PING: Final = Method(ADMIN, "Ping", "", None, _nothing)
+LIST: Final = Method(CTRL, "List", "", "aias", _listing)
+GET_STATE: Final = Method(CTRL, "GetState", "i", "i", _state)
+GET_INFO: Final = Method(CTRL, "GetInfo", "i", "s", _one(str))
+START_FROM_BUNDLE: Final = Method(CTRL, "StartFromBundle", "ssahssasuu", "i", _one(int))
+START_FROM_SPEC: Final = Method(CTRL, "StartFromSpec", "ssahssas", "i", _one(int))
+STOP: Final = Method(CTRL, "Stop", "ib", "b", _one(bool))
+PAUSE: Final = Method(CTRL, "Pause", "i", "b", _one(bool))
+RESUME: Final = Method(CTRL, "Resume", "i", "b", _one(bool))
 # (descriptor, options, command): options come before the command, whatever Dobby's own comment says (facts, Exec).
-EXEC: Final = Method(CTRL, "Exec", "iss", _one(bool))
+EXEC: Final = Method(CTRL, "Exec", "iss", "b", _one(bool))
 # True: begun. A Dobby without memcr says so as well, and does nothing (facts, Hibernate).
-HIBERNATE: Final = Method(CTRL, "Hibernate", "is", _one(bool))
-WAKEUP: Final = Method(CTRL, "Wakeup", "i", _one(bool))
-ANNOTATE: Final = Method(CTRL, "Annotate", "iss", _one(bool))
-REMOVE_ANNOTATION: Final = Method(CTRL, "RemoveAnnotation", "is", _one(bool))
-MOUNT: Final = Method(CTRL, "Mount", "issass", _one(bool))
-UNMOUNT: Final = Method(CTRL, "Unmount", "is", _one(bool))
+HIBERNATE: Final = Method(CTRL, "Hibernate", "is", "b", _one(bool))
+WAKEUP: Final = Method(CTRL, "Wakeup", "i", "b", _one(bool))
+ANNOTATE: Final = Method(CTRL, "Annotate", "iss", "b", _one(bool))
+REMOVE_ANNOTATION: Final = Method(CTRL, "RemoveAnnotation", "is", "b", _one(bool))
+MOUNT: Final = Method(CTRL, "Mount", "issass", "b", _one(bool))
+UNMOUNT: Final = Method(CTRL, "Unmount", "is", "b", _one(bool))
 
 
 class Refusal(Enum):

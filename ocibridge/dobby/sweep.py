@@ -2,14 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client
 from ocibridge.errors import BridgeError
 from ocibridge.mirror import Mirror
-from ocibridge.model import SubState
 from ocibridge.settings import Settings
+from ocibridge.tasks import spawn
 
 # While Dobby is busy a sweep would only stand in its queue: it is put off, but not for ever.
 MOST_INTERVALS: Final = 10
@@ -28,7 +28,7 @@ class Sweep:
     def begin(self) -> None:
         """From now on, also anew with another interval."""
         self.end()
-        self._running = asyncio.get_running_loop().create_task(self._run(self._settings.now.sweep_interval))
+        self._running = spawn(self._run(self._settings.now.sweep_interval), "sweep")
 
     def end(self) -> None:
         """No more."""
@@ -42,13 +42,24 @@ class Sweep:
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval * (MOST_INTERVALS - 1)):
                     await self._client.idle.wait()
-            with suppress(BridgeError):
+            try:
                 await self._once()
+            except (BridgeError, TimeoutError):
+                pass  # the next pass tries again
+            except Exception as failure:  # noqa: BLE001 - one bug must not end all sweeping; it is reported
+                context = {"message": "a sweep crashed; the next one is tried", "exception": failure}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     async def _once(self) -> None:
-        await self._calls.listing(fresh=True)
+        """Raises TimeoutError where an answer does not come in time: it may be lost, and would never come."""
+        await self._in_time(self._calls.listing())
         doubtful = False
         for container in self._mirror.listing():
-            doubtful |= await self._calls.state(container.descriptor) is SubState.INVALID
+            await self._in_time(self._calls.state(container.descriptor))
+            doubtful |= container.invalid_at is not None
         if doubtful:  # Invalid only if a List asked after it still has the container (design 4)
-            await self._calls.listing(fresh=True)
+            await self._in_time(self._calls.listing(fresh=True))
+
+    async def _in_time(self, question: "asyncio.Future[Any]") -> None:
+        async with asyncio.timeout(self._settings.now.timeouts.call):
+            await question

@@ -10,18 +10,19 @@ from typing import Final
 
 import structlog
 
-from ocibridge.bus import Bus, Message
+from ocibridge.bus import Bus, Message, signature_of
 from ocibridge.config import DobbyNames
 from ocibridge.dobby.calls import Calls
 from ocibridge.dobby.client import Client, DobbyDeaf, DobbyStarting
 from ocibridge.dobby.protocol import (
     AWOKEN,
-    CONTAINER_SIGNAL_TYPES,
+    CONTAINER_SIGNAL,
     CTRL,
     HIBERNATED,
     READY,
+    SIGNAL_TYPES,
     STARTED,
-    STATUS_SIGNAL_TYPES,
+    STATUS_SIGNAL,
     STOPPED,
     STOPPED_WITH_STATUS,
     Refusal,
@@ -41,6 +42,7 @@ from ocibridge.observations import (
     Stopped,
 )
 from ocibridge.owners import Owners
+from ocibridge.tasks import spawn
 
 log = structlog.get_logger()
 
@@ -108,8 +110,7 @@ class Watch:
         self._owner = owner
         self._client.begin(owner)
         self._mirror.observe(DobbyAppeared(owner))
-        self._following = asyncio.get_running_loop().create_task(self._follow(owner))
-        self._following.add_done_callback(_surface)
+        self._following = spawn(self._follow(owner), f"follow Dobby as {owner}", vital=True)
 
     async def _follow(self, life: str) -> None:
         """One life: a picture, then another one after each time that Dobby was deaf or stalled."""
@@ -154,10 +155,12 @@ class Watch:
             self._ready_said.set()
         elif word == CTRL:
             body = message.parse_to_tuple()
-            types = tuple(type(v) for v in body)
-            if types == CONTAINER_SIGNAL_TYPES:
+            signature = signature_of(message)
+            if signature is None:  # not known: the Python types have to do
+                signature = SIGNAL_TYPES.get(tuple(type(v) for v in body), "")
+            if signature == CONTAINER_SIGNAL:
                 self._container_signalled((word, member), *body)
-            elif types == STATUS_SIGNAL_TYPES and (word, member) == STOPPED_WITH_STATUS:
+            elif signature == STATUS_SIGNAL and (word, member) == STOPPED_WITH_STATUS:
                 self._mirror.observe(EndStatus(self._owner, *body))
 
     def _container_signalled(self, signal: tuple[str, str], descriptor: int, container_id: str) -> None:
@@ -169,9 +172,3 @@ class Watch:
             self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED))
         elif signal == AWOKEN:
             self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.RUNNING))
-
-
-def _surface(done: "asyncio.Task[None]") -> None:
-    """A follower that fell over is a bug that must show: raised here, it reaches the loop's handler at once."""
-    if not done.cancelled():
-        done.result()

@@ -245,7 +245,7 @@ async def test_stalled_and_well_again(oci: Client, dobby_process: Process, monke
     assert (await oci.report())["calls"]["Ping"] >= 1
 
 
-async def test_without_a_place_for_ping_silence_is_no_stall(
+async def test_with_one_place_a_slow_start_is_no_stall(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)

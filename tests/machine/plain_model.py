@@ -36,6 +36,8 @@ class Thing:
     doubt: int = 0  # the number of the doubt whether it has ended
     odd: int = 0  # the number of the doubt whether it is Invalid
     hidden: bool = False
+    held: int = 0  # the number of the holding, while Dobby may be leaving as well
+    gone: bool = False  # it has ended, and that is held back
 
     def shown(self) -> str:
         return "Stopping" if self.word == "Running" and any(active for _, active in self.stops) else self.word
@@ -53,7 +55,7 @@ class PlainModel:
         self.open: list[Question] = []
 
     def listing(self) -> list[tuple[Any, ...]]:
-        return sorted((t.name, t.number, t.shown(), t.origin, t.seen_start) for t in self.things.values() if not t.hidden)
+        return sorted((t.name, t.number, t.shown(), t.origin, t.seen_start) for t in self.things.values() if not (t.hidden or t.gone))
 
     def count(self) -> int:
         return sum(t.told for t in self.things.values())
@@ -69,7 +71,7 @@ class PlainModel:
 
     def thing(self, name: str, number: int) -> Thing | None:
         found = self.things.get(name)
-        return found if found is not None and found.number == number else None
+        return found if found is not None and found.number == number and not found.gone else None
 
     # Dobby's life.
 
@@ -82,7 +84,7 @@ class PlainModel:
 
     def pictured(self) -> None:
         for thing in self.things.values():
-            thing.told = thing.told or not thing.hidden
+            thing.told = thing.told or not (thing.hidden or thing.gone)
         self.status = "ready"
 
     # What is there.
@@ -105,7 +107,7 @@ class PlainModel:
             return
         killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
         exited = (thing.status >> 8) & 0xFF if thing.status is not None and not thing.status & 0x7F else 0
-        if thing.doubt or thing.status is not None:
+        if (thing.doubt or thing.status is not None) and not (how == "dobby-gone" and thing.held):
             how = "said"
         if how != "dobby-gone" and thing.stops:
             how = "requested"
@@ -113,6 +115,24 @@ class PlainModel:
         code = {"crashed": 3, "lost": 4, "dobby-gone": 4, "exited": 2 if exited else None}.get(reason)
         who = thing.stops[0][0] if thing.stops else None
         self.ends.append((thing.name, thing.number, reason, thing.status, who, None if who else code))
+
+    def conclude(self, thing: Thing, how: str) -> None:
+        if thing.held:
+            thing.gone = True
+        else:
+            self.end(thing, how)
+
+    def release(self, name: str) -> None:
+        """Somebody has to know."""
+        thing = self.things.get(name)
+        if thing is not None:
+            thing.held = 0
+            if thing.gone:
+                self.end(thing, "said")
+
+    def hold_over(self, name: str, holding: int) -> None:
+        if name in self.things and self.things[name].held == holding:
+            self.release(name)
 
     # Signals.
 
@@ -124,13 +144,16 @@ class PlainModel:
     def status_told(self, number: int, name: str, status: int) -> None:
         thing = self.thing(name, number)
         if thing is not None:
-            thing.status = status
+            thing.status, thing.held = status, 0
+            if status & 0x7F in {9, 15} and not thing.stops:
+                self.doubts += 1
+                thing.held = self.doubts
 
     def stopped(self, number: int, name: str) -> None:
         self.name(name)
         thing = self.thing(name, number)
         if thing is not None and thing.origin[0] == "bundle":
-            self.end(thing, "said")
+            self.conclude(thing, "said")
         elif thing is not None:
             self.doubts += 1
             thing.doubt = self.doubts
@@ -152,23 +175,23 @@ class PlainModel:
                 self.new(name, number, UNKNOWN, seen_start=False)
         names = {name for _, name in entries}
         for name, thing in sorted(self.things.items()):
-            if name in names or name in question.named:
+            if name in names or name in question.named or thing.gone:
                 continue
             if thing.doubt:
-                self.end(thing, "said")
+                self.conclude(thing, "said")
             else:
                 thing.hidden = True
 
     def present(self, question: Question, thing: Thing) -> None:
         thing.hidden = False
         if thing.doubt in question.doubts_then:
-            thing.doubt, thing.status, thing.seen_start = 0, None, True
+            thing.doubt, thing.status, thing.seen_start, thing.held = 0, None, True, 0
         if thing.odd in question.doubts_then:
             self.is_in(thing, "Invalid")
 
     def state_seen(self, question: Question, number: int, word: str) -> None:
         thing = next((t for t in self.things.values() if t.number == number), None)
-        if thing is None or thing.name in question.named:
+        if thing is None or thing.gone or thing.name in question.named:
             return
         if word == "Invalid":
             self.doubts += 1
@@ -179,6 +202,8 @@ class PlainModel:
     def start_answered(self, question: Question, name: str, number: int) -> None:
         origin = self.starting.pop(name)
         thing = self.things.get(name)
+        if thing is not None and thing.gone:
+            thing = None
         if thing is None and number > 0 and name not in question.named:
             self.name(name)
             self.is_in(self.new(name, number, origin, seen_start=True), "Running")
@@ -190,4 +215,4 @@ class PlainModel:
     def believed(self, name: str, number: int, doubt: int) -> None:
         thing = self.thing(name, number)
         if thing is not None and (thing.hidden or (doubt and thing.doubt == doubt)):
-            self.end(thing, "lost")
+            self.conclude(thing, "lost")

@@ -34,6 +34,7 @@ class Machine(World):
         super().__init__()
         clock = itertools.count(1000)
         self.doubts: list[tuple[events.EndDoubted, int]] = []
+        self.holds: list[tuple[str, events.EndHeld, int]] = []
         self.fresh: list[Any] = []
         self.stops: list[tuple[Container, StopRequest, Any]] = []
         self.ends: list[tuple[Any, ...]] = []
@@ -54,7 +55,7 @@ class Machine(World):
                 e = event.exit
                 who = e.requested_by.sender if e.requested_by else None
                 self.ends.append((event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code))
-            case events.EndDoubted() | events.ContainerFound():
+            case events.EndDoubted() | events.EndHeld() | events.ContainerFound():
                 self.fresh.append(event)
             case _:
                 pass
@@ -68,6 +69,8 @@ class Machine(World):
             if isinstance(event, events.EndDoubted):
                 thing = self.model.thing(event.id, event.descriptor)
                 self.doubts.append((event, 0 if event.unannounced or thing is None else thing.doubt))
+            elif isinstance(event, events.EndHeld):
+                self.holds.append((self.mirror.life or "", event, self.model.things[event.id].held))
             elif self.model.status == "ready":
                 self.ask("GetState", event.descriptor)
         self.fresh.clear()
@@ -79,10 +82,17 @@ class Machine(World):
 
     # Dobby lives.
 
-    @initialize(there=st.booleans())
-    def begins(self, there: bool) -> None:
-        if there:
-            self.returns(there=True)
+    @initialize(there=st.booleans(), quickly=st.sampled_from([True, True, True, False]))
+    def begins(self, there: bool, quickly: bool) -> None:
+        if there or quickly:  # most of what can go wrong needs a Dobby that is ready
+            self.returns(there=there, quickly=quickly)
+
+    def catch_up(self) -> None:
+        while self.wire or self.queue:
+            if self.wire:
+                self.arrives()
+            else:
+                self.works(fails=False, count=1)
 
     @rule(name=IDS, number=st.integers(1, 5))
     def somebody_forges(self, name: str, number: int) -> None:
@@ -98,6 +108,7 @@ class Machine(World):
         if self.life == self.mirror.life and not self.mirror.is_starting(name):
             path = f"/{next(self.numbers)}"
             self.mirror.plan_start(name, Plan(origin, path))
+            self.model.release(name)
             self.model.starting[name] = (origin.value, path)
             self.ask("Start", name, restarts=origin is Origin.SPEC)
 
@@ -117,6 +128,7 @@ class Machine(World):
             thing = self.model.things[name]
             mine = [caller, True]
             thing.stops.append(mine)
+            thing.held = 0
             self.stops.append((container, request, mine))
             if self.life == self.mirror.life:
                 self.ask("Stop", name)
@@ -149,7 +161,11 @@ class Machine(World):
     # The wire.
 
     @precondition(lambda self: self.wire)
-    @rule()
+    @rule(count=st.integers(1, 8))
+    def arrive(self, count: int) -> None:
+        for _ in range(min(count, len(self.wire))):
+            self.arrives()
+
     def arrives(self) -> None:
         match self.wire.popleft():
             case ("Appeared", life):
@@ -231,6 +247,21 @@ class Machine(World):
             self.see(obs.EndBelieved, event.id, event.descriptor, event.at)
             self.model.believed(event.id, event.descriptor, doubt)
 
+    # Ends that are held back.
+
+    @precondition(lambda self: self.holds)
+    @rule()
+    def a_hold_is_over(self) -> None:
+        life, event, holding = self.holds.pop(0)
+        self.mirror.observe(obs.HoldOver(life, event.id, event.descriptor, event.at))
+        if life == self.mirror.life:
+            self.model.hold_over(event.id, holding)
+
+    @rule(name=IDS)
+    def somebody_has_to_know(self, name: str) -> None:
+        self.mirror.release_hold(name)
+        self.model.release(name)
+
     # What must hold.
 
     @invariant()
@@ -249,7 +280,7 @@ class Machine(World):
     def teardown(self) -> None:
         """When all has been said, and all doubts are settled, a sweep makes the mirror Dobby's truth."""
         if not self.life:
-            self.returns(there=False)
+            self.returns(there=False, quickly=False)
         self.settle()
         if self.model.status != "ready":
             self.we_look_at_all()
@@ -265,11 +296,13 @@ class Machine(World):
 
     def settle(self) -> None:
         self.says_what_has_ended()
-        while self.wire or self.queue or self.stops or (self.doubts and self.model.status == "ready"):
+        while self.wire or self.queue or self.stops or self.holds or (self.doubts and self.model.status == "ready"):
             if self.wire:
                 self.arrives()
             elif self.queue:
-                self.works(fails=False)
+                self.works(fails=False, count=1)
+            elif self.holds:
+                self.a_hold_is_over()
             elif self.stops:
                 self.a_stop_is_over(refused=True)
             else:

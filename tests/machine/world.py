@@ -38,16 +38,37 @@ class World(RuleBasedStateMachine):
         self.wire: deque[tuple[Any, ...]] = deque()
 
     @precondition(lambda self: not self.life)
-    @rule(there=st.booleans())
-    def returns(self, there: bool) -> None:
+    @rule(there=st.booleans(), quickly=st.booleans())
+    def returns(self, there: bool, quickly: bool) -> None:
         self.life = f":1.{next(self.lives)}"
         self.wire.append(("Appeared", self.life))
         if there:
             self.real["a"] = Real(next(self.numbers), restarts=True)
+        if quickly:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """All that is on its way arrives, and Dobby answers all that it was asked."""
+        raise NotImplementedError
 
     @precondition(lambda self: self.life)
-    @rule()
-    def dies(self) -> None:
+    @rule(really=st.integers(0, 7))
+    def dies(self, really: int) -> None:
+        """Seldom, or nothing else would ever happen."""
+        if not really:
+            self.death()
+
+    @precondition(lambda self: self.real)
+    @rule(how=st.sampled_from([9, 15]), leaves=st.booleans())
+    def is_stopped_with_its_containers(self, how: int, leaves: bool) -> None:
+        """As systemd does it: the containers first. Sometimes Dobby stays all the same."""
+        for name in list(self.real):
+            self.exits(name, how)
+        self.says_what_has_ended()
+        if leaves:
+            self.death()
+
+    def death(self) -> None:
         self.life = ""
         self.real.clear()
         self.erased.clear()
@@ -98,10 +119,11 @@ class World(RuleBasedStateMachine):
                 self.wire.append(("StateSignal", self.real[name].number, name, word))
 
     @precondition(lambda self: self.queue)
-    @rule(fails=st.booleans())
-    def works(self, fails: bool) -> None:
-        question = self.queue.popleft()
-        self.wire.append(("reply", question, self.do(question, fails)))
+    @rule(fails=st.booleans(), count=st.integers(1, 6))
+    def works(self, fails: bool, count: int) -> None:
+        for _ in range(min(count, len(self.queue))):
+            question = self.queue.popleft()
+            self.wire.append(("reply", question, self.do(question, fails)))
 
     @precondition(lambda self: self.queue)
     @rule()

@@ -71,6 +71,7 @@ class Wire:
         self.unknown: list[str] = []
         self.instead: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self.mute = False
+        self.loses: set[str] = set()
         connection.add_message_filter(self.received)
         if self.remains is not None and self.remains.exists():
             later(30, self.die)  # the networking plugin's constructor meets the container that was left: never Ready
@@ -190,7 +191,8 @@ class Wire:
 
     def reply(self, message: Any, signature: Any, body: Any) -> None:
         self.open -= 1
-        if self.mute or message.get_no_reply():
+        if self.mute or message.get_no_reply() or message.get_member() in self.loses:
+            self.loses.discard(message.get_member())
             return
         answer = dbus.lowlevel.MethodReturnMessage(message)
         if signature:
@@ -304,3 +306,17 @@ def StartsByOthers(self: Any, count: int) -> None:
     """Another client of Dobby's has started so many containers: c0, c1, …"""
     for number in range(count):
         self.wire.model.start(f"c{number}", {}, has_plugins=True, spec=None, kind="StartFromBundle").finish()
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
+def StoppedBySystemd(self: Any, milliseconds: int) -> None:
+    """`systemctl stop dobby`: TERM to the whole cgroup. The containers die first, Dobby reports each, and leaves after so long."""
+    for container in list(self.wire.model.containers.values()):
+        self.wire.model.reap(container, signal.SIGTERM, asked=True)
+    later(milliseconds, lambda: os._exit(0))
+
+
+@dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
+def Loses(self: Any, member: str) -> None:
+    """The next reply to `member` is never sent."""
+    self.wire.loses.add(str(member))

@@ -13,6 +13,7 @@ from ocibridge.observations import (
     DobbyLost,
     EndBelieved,
     EndStatus,
+    HoldOver,
     Listed,
     PictureTaken,
     StartAnswered,
@@ -27,7 +28,7 @@ LIFE = ":1.7"
 BUNDLE = Plan(Origin.BUNDLE, "/b", plugins=True)
 
 
-def short(event: events.Event) -> tuple[Any, ...]:
+def short(event: events.Event) -> tuple[Any, ...]:  # noqa: C901 - one line for each kind
     """An event as tests like to read it."""
     match event:
         case events.StatusChanged():
@@ -42,6 +43,8 @@ def short(event: events.Event) -> tuple[Any, ...]:
             return "restarted", event.id, event.descriptor
         case events.EndDoubted():
             return "doubted", event.id, event.descriptor, event.at, event.unannounced
+        case events.EndHeld():
+            return "held", event.id, event.descriptor, event.at
         case events.ContainerEnded():
             return "ended", event.id, event.descriptor, event.exit.reason
         case events.PlanCorrected():
@@ -362,9 +365,12 @@ def test_what_an_end_is_made_of(status: int | None, asked: bool, expected: tuple
     seen.run("a", 91)
     if asked:
         seen.mirror.begin_stop(found(seen.mirror, "a"), Caller(":1.1", 1000, 42, "app"))
+    held = status == 9 and not asked
     if status is not None:
-        assert seen(EndStatus, 91, "a", status) == []
+        assert seen(EndStatus, 91, "a", status) == [("held", "a", 91, seen.mirror.position)] * held
+    at = seen.mirror.position
     seen(Stopped, 91, "a")
+    seen(HoldOver, "a", 91, at)
     record = seen.last().exit
     assert (record.reason, record.exit_code, record.signal, record.core_dumped, record.failure_code) == expected
     assert (record.wait_status, record.started_at) == (status, 1000)
@@ -377,7 +383,7 @@ def test_ends_that_dobby_did_not_tell_of() -> None:
     for n, container_id in enumerate(("silent", "asked", "said", "gone", "stopped")):
         seen.run(container_id, n + 1)
     seen.mirror.begin_stop(found(seen.mirror, "asked"), Caller(":1.1"))
-    seen(EndStatus, 3, "said", 9)
+    seen(EndStatus, 3, "said", 139)
     seen(Listed, seen.mirror.position, ((4, "gone"), (5, "stopped")))
     codes = {}
     for n, container_id in enumerate(("silent", "asked", "said")):

@@ -1,0 +1,96 @@
+"""Replies and signals of Dobby whose D-Bus types are not those of the method: `u` or `x` where `i` is due looks the same in Python."""
+
+import asyncio
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge import bus
+from ocibridge.bus import Bus, Message, signature_of
+from tests.standin.bundles import make_bundle
+from tests.standin.client import BOUND, Client
+
+
+@pytest.mark.parametrize("signature", ["u", "x", "y", "n"])
+async def test_a_start_that_is_answered_with_another_integer(oci: Client, tmp_path: Path, signature: str) -> None:
+    await oci.fate("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
+    bundle = str(make_bundle(tmp_path, "sleep"))
+    name, said = await oci.refused("startContainer", "ssssas", "app", bundle, "", "", [])
+    assert (name, f'"{signature}"' in said, '"i"' in said) == ("DobbyRefused", True, True), said
+
+
+async def test_a_state_that_is_answered_with_another_integer(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("AnswersInstead", "sss", "GetState", "u", "[4]")
+    name, said = await oci.refused("getContainerState", "s", "app")
+    assert (name, '"u"' in said) == ("DobbyRefused", True)
+    assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
+
+
+@pytest.mark.parametrize(("member", "signature", "body"), [("Started", "us", '[91, "ghost"]'), ("Stopped", "xs", '[734, "app"]')])
+async def test_a_signal_of_other_integers_changes_nothing(oci: Client, tmp_path: Path, member: str, signature: str, body: str) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.fate("Says", "sss", member, signature, body)
+    assert await oci.oci("listContainers") == [(734, "app")]
+    assert await oci.property("ContainerCount") == 1
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [("onContainerStarted", 734, "app")]
+
+
+async def signal_with(address: str, client: Client, signature: str, *body: Any) -> Message:
+    """A signal of that signature, as it is received."""
+    got: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    await client.bus.watch(None, "/test", "org.rdk.test", None, got.set_result)
+    sender = await Bus.open(address)
+    sender.emit("/test", "org.rdk.test", "Test", signature, *body)
+    try:
+        return await asyncio.wait_for(got, BOUND)
+    finally:
+        sender.close()
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"),
+    [("i", (1,)), ("u", (1,)), ("aias", ([1], ["a"])), ("isi", (1, "a", 2)), ("a{sv}", ({"a": ("u", 1)},)), ("g", ("ai",))],
+)
+async def test_the_signature_of_a_message(address: str, client: Client, signature: str, body: tuple[Any, ...]) -> None:
+    message = await signal_with(address, client, signature, *body)
+    assert signature_of(message) == signature
+    message.parse_to_tuple()
+    assert signature_of(message) == signature
+
+
+async def test_the_signature_of_an_empty_message(client: Client) -> None:
+    reply = await client.bus.call("org.freedesktop.DBus", "/", "org.freedesktop.DBus.Peer", "Ping")
+    assert signature_of(reply) == ""
+
+
+def no_symbols(_: str) -> object:
+    """A shared object that exports none of libsystemd's."""
+    return object()
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """The library is looked at anew, in this test and after it."""
+    bus._signature_reader.cache_clear()
+    yield
+    bus._signature_reader.cache_clear()
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("change", ["version", "library", "layout"])
+async def test_a_library_that_is_not_known_tells_no_signature(
+    address: str, client: Client, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Nothing is read from memory whose layout is not known; the Python types are checked then."""
+    message = await signal_with(address, client, "u", 1)
+    if change == "version":
+        monkeypatch.setattr(bus, "KNOWN_SDBUS", "0.14.4")
+    elif change == "library":
+        monkeypatch.setattr(ctypes, "PyDLL", no_symbols)
+    else:
+        monkeypatch.setattr(bus, "POINTER_BYTES", 4)
+    assert signature_of(message) is None
