@@ -1,6 +1,7 @@
 """Stops that join one another, without a Dobby."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,21 +13,26 @@ from ocibridge.model import Caller, Container
 from ocibridge.observations import Stopped
 from ocibridge.port import Dobby
 from ocibridge.stops import Stops
+from tests.standin.clock import Clock
 from tests.unit.test_mirror import Seen, found
 
 
 class Accepting:
-    """Says yes to each stop, and counts them."""
+    """Says yes to each stop, and remembers which had force."""
 
     def __init__(self) -> None:
-        self.stops = 0
+        self.forces: list[bool] = []
         self.asked = asyncio.Event()
+
+    @property
+    def stops(self) -> int:
+        return len(self.forces)
 
     def busy_with(self) -> str:
         return "Dobby owes no answer"
 
-    def stop(self, _container: Container, _force: bool, _seconds: float) -> "asyncio.Future[bool]":
-        self.stops += 1
+    def stop(self, _container: Container, force: bool, _seconds: float) -> "asyncio.Future[bool]":
+        self.forces.append(force)
         self.asked.set()
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         answer.set_result(True)
@@ -43,12 +49,26 @@ class Scene:
     container: Container
     stops: Stops
 
-    def stop(self, seconds: float) -> "asyncio.Task[None]":
-        return asyncio.create_task(self.stops.stop(self.container, False, seconds, Caller(":1.1")))
+    def stop(self, seconds: float, *, force: bool = False) -> "asyncio.Task[None]":
+        return asyncio.create_task(self.stops.stop(self.container, force, seconds, Caller(":1.1")))
+
+    async def until_asked(self) -> None:
+        """Until Dobby has been asked to stop it."""
+        async with asyncio.timeout(10):
+            await self.dobby.asked.wait()
+        self.dobby.asked.clear()
 
     def end(self) -> None:
         self.seen(Stopped, 91, "a")
         self.ends.ended(self.seen.last())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The event loop's, once it is frozen."""
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
 
 
 @pytest.fixture
@@ -59,23 +79,70 @@ async def scene() -> Scene:
     return Scene(seen, dobby, ends, found(seen.mirror, "a"), Stops(seen.mirror, cast("Dobby", dobby), ends))
 
 
-async def test_a_joined_stop_has_its_own_time(scene: Scene) -> None:
-    first, second = scene.stop(0.05), scene.stop(30)
-    with pytest.raises(Timeout, match=r"0\.05 s"):
-        await first
-    assert not second.done()
-    scene.end()
-    await second
+async def test_a_joined_stop_has_its_own_time(scene: Scene, clock: Clock) -> None:
+    with clock.frozen():
+        first, second = scene.stop(5), scene.stop(30)
+        await scene.until_asked()
+        await clock.advance(4.9)
+        assert not first.done()
+        await clock.advance(0.2)
+        with pytest.raises(Timeout, match="has not ended within 5 s"):
+            await first
+        await scene.until_asked()  # once more, since the first one's time is over
+        await clock.advance(24.8)
+        assert not second.done()
+        scene.end()
+        await second
+    assert scene.dobby.forces == [False, False]
+
+
+async def test_a_joined_stop_waits_no_longer_than_its_own_time(scene: Scene, clock: Clock) -> None:
+    with clock.frozen():
+        first, second = scene.stop(5), scene.stop(30)
+        await scene.until_asked()
+        await clock.advance(5.1)
+        with pytest.raises(Timeout):
+            await first
+        await clock.advance(25)
+        with pytest.raises(Timeout, match="it may still do so"):
+            await second
+    assert scene.dobby.forces == [False, False]
+    assert not any(stop.under_way for stop in scene.container.stops)
 
 
 async def test_stops_at_once_are_one_stop(scene: Scene) -> None:
     together = [scene.stop(30) for _ in range(5)]
-    await scene.dobby.asked.wait()
+    await scene.until_asked()
     assert scene.container.substate == "Stopping"
     scene.end()
     await asyncio.gather(*together)
     assert scene.dobby.stops == 1
     assert not any(stop.under_way for stop in scene.container.stops)
+
+
+async def test_a_stop_without_force_joins_one_with_force(scene: Scene) -> None:
+    """Dobby refuses a second stop of what is dying already."""
+    forced = scene.stop(30, force=True)
+    await scene.until_asked()
+    gentle = [scene.stop(30) for _ in range(3)]
+    for _ in range(10):
+        await asyncio.sleep(0)  # each has had its turns to ask Dobby
+    assert scene.dobby.forces == [True]
+    scene.end()
+    await asyncio.gather(forced, *gentle)
+    assert scene.dobby.forces == [True]
+
+
+async def test_a_stop_with_force_joins_none_without(scene: Scene) -> None:
+    """The one without force may take Dobby's whole patience, or never succeed."""
+    gentle = scene.stop(30)
+    await scene.until_asked()
+    forced = [scene.stop(30, force=True) for _ in range(3)]
+    await scene.until_asked()
+    assert scene.dobby.forces == [False, True]
+    scene.end()
+    await asyncio.gather(gentle, *forced)
+    assert scene.dobby.forces == [False, True]
 
 
 async def test_what_has_ended_meanwhile_is_not_asked_to_stop(scene: Scene) -> None:
