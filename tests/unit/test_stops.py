@@ -110,6 +110,15 @@ async def test_a_joined_stop_waits_no_longer_than_its_own_time(scene: Scene, clo
     assert not any(stop.under_way for stop in scene.container.stops)
 
 
+async def test_stops_whose_time_is_over_together_ask_once(scene: Scene, clock: Clock) -> None:
+    with clock.frozen():
+        together = [scene.stop(5) for _ in range(3)]
+        await scene.until_asked()
+        await clock.advance(5.1)
+        assert [type(outcome) for outcome in await asyncio.gather(*together, return_exceptions=True)] == [Timeout] * 3
+    assert scene.dobby.forces == [False]
+
+
 async def test_stops_at_once_are_one_stop(scene: Scene) -> None:
     together = [scene.stop(30) for _ in range(5)]
     await scene.until_asked()
@@ -118,6 +127,20 @@ async def test_stops_at_once_are_one_stop(scene: Scene) -> None:
     await asyncio.gather(*together)
     assert scene.dobby.stops == 1
     assert not any(stop.under_way for stop in scene.container.stops)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_who_gives_up_ends_no_other_stop(scene: Scene, which: int) -> None:
+    together = [scene.stop(30), scene.stop(30)]
+    await scene.until_asked()
+    leaving, staying = together[which], together[1 - which]
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert scene.container.substate == "Stopping"
+    scene.end()
+    await staying
+    assert leaving.cancelled()
+    assert scene.dobby.forces == [False]
 
 
 async def test_a_stop_without_force_joins_one_with_force(scene: Scene) -> None:
