@@ -1,6 +1,7 @@
 """Pause, resume, hibernate and wakeup against a Dobby whose every answer the test gives."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -10,9 +11,11 @@ import pytest
 from ocibridge.changes import Changes
 from ocibridge.config import Config
 from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState
+from ocibridge.events import Event
 from ocibridge.lookup import Lookup
+from ocibridge.mirror import Mirror
 from ocibridge.model import Container, SubState
-from ocibridge.observations import StateSeen, StateSignal, Stopped
+from ocibridge.observations import DobbyAppeared, PictureTaken, StateSeen, StateSignal, Stopped
 from ocibridge.port import Dobby
 from ocibridge.settings import Settings
 from ocibridge.waits import Waits
@@ -69,18 +72,19 @@ class Questioned:
 
 
 class Told(Seen):
-    """A mirror whose events reach the waits, as in the daemon."""
+    """A mirror whose events reach the waits while they happen, as in the daemon."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(ready=False)
+        self.mirror = Mirror(self._emit, itertools.count(1000).__next__)
         self.waits = Waits(self.mirror)
+        for kind in (DobbyAppeared, PictureTaken):
+            self(kind)
+        self.events.clear()
 
-    def __call__(self, kind: type[Any], *rest: Any) -> list[tuple[Any, ...]]:
-        before = len(self.events)
-        told = super().__call__(kind, *rest)
-        for event in self.events[before:]:
-            self.waits.happened(event)
-        return told
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        self.waits.happened(event)
 
 
 @dataclass

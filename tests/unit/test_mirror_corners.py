@@ -1,8 +1,21 @@
 """The mirror where two of its rules meet: each of these is the only test that notices a broken one."""
 
+import pytest
+
 from ocibridge import events
 from ocibridge.model import DobbyStatus, SubState
-from ocibridge.observations import DobbyAppeared, Listed, PictureTaken, StartAnswered, Started, StateSeen
+from ocibridge.observations import (
+    DobbyAppeared,
+    DobbyLost,
+    Listed,
+    PictureTaken,
+    StartAnswered,
+    Started,
+    StateSeen,
+    StateSignal,
+    StatusSeen,
+    Stopped,
+)
 from tests.unit.test_mirror import BUNDLE, LIFE, Seen, found, short
 
 
@@ -72,3 +85,51 @@ def test_what_the_first_list_finds_is_no_find() -> None:
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
     assert seen(PictureTaken) == [("started", "a", 91, "Running"), ("status", DobbyStatus.READY)]
     assert seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"))) == [("found", "b", 45)]
+
+
+@pytest.mark.parametrize(("kind", "position"), [(StateSignal, False), (StateSeen, True)])
+def test_a_missing_container_whose_state_is_told_is_there(kind: type[StateSignal | StateSeen], position: bool) -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    seen(Listed, seen.mirror.position, ())
+    assert seen.mirror.find("a") is None
+    if position:
+        seen(kind, seen.mirror.position, 91, SubState.PAUSED)
+    else:
+        seen(kind, 91, "a", SubState.PAUSED)
+    assert found(seen.mirror, "a").substate == "Paused"
+
+
+def test_a_start_under_way_ends_with_dobby() -> None:
+    seen = Seen()
+    seen.mirror.plan_start("a", BUNDLE)
+    seen(DobbyLost)
+    assert not seen.mirror.is_starting("a")
+    seen.mirror.observe(DobbyAppeared(":1.8"))
+    seen.mirror.observe(Started(":1.8", 91, "a"))
+    assert found(seen.mirror, "a").plan is not BUNDLE
+
+
+def test_a_status_is_told_when_it_changes() -> None:
+    seen = Seen()
+    assert seen(StatusSeen, DobbyStatus.READY) == []
+    assert seen(StatusSeen, DobbyStatus.DEAF) == [("status", DobbyStatus.DEAF)]
+    assert seen(StatusSeen, DobbyStatus.DEAF) == []
+
+
+def test_a_restart_whose_signal_was_missed_has_the_time_at_which_it_was_seen() -> None:
+    seen = Seen()
+    seen(Started, 91, "a")
+    before = found(seen.mirror, "a").started_at
+    seen(Stopped, 91, "a")
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("restarted", "a", 91)]
+    assert found(seen.mirror, "a").started_at > before
+
+
+def test_starts_under_way_are_among_what_is_known_of_containers() -> None:
+    """They are remembered across our own restart."""
+    seen = Seen()
+    seen.mirror.plan_start("a", BUNDLE)
+    assert seen.mirror.plans() == {("a", 0): BUNDLE}
+    seen(StartAnswered, seen.mirror.position, "a", 91)
+    assert seen.mirror.plans() == {("a", 91): BUNDLE}

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from ocibridge.ends import Ends
-from ocibridge.errors import Timeout
+from ocibridge.errors import BridgeError, DobbyRefused, NeverSent, Timeout
 from ocibridge.model import Caller, Container
 from ocibridge.observations import Stopped
 from ocibridge.port import Dobby
@@ -23,6 +23,7 @@ class Accepting:
     def __init__(self) -> None:
         self.forces: list[bool] = []
         self.asked = asyncio.Event()
+        self.error: BridgeError | None = None  # instead of the yes
 
     @property
     def stops(self) -> int:
@@ -35,7 +36,10 @@ class Accepting:
         self.forces.append(force)
         self.asked.set()
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        answer.set_result(True)
+        if self.error is None:
+            answer.set_result(True)
+        else:
+            answer.set_exception(self.error)
         return answer
 
 
@@ -166,6 +170,30 @@ async def test_a_stop_with_force_joins_none_without(scene: Scene) -> None:
     scene.end()
     await asyncio.gather(gentle, *forced)
     assert scene.dobby.forces == [False, True]
+
+
+async def test_a_stop_whose_time_is_over_is_the_reason_of_a_later_end(scene: Scene, clock: Clock) -> None:
+    with clock.frozen():
+        stop = scene.stop(5)
+        await scene.until_asked()
+        await clock.advance(5.1)
+        with pytest.raises(Timeout):
+            await stop
+    assert scene.container.substate == "Running"
+    scene.end()
+    ended = scene.seen.last()
+    assert (ended.exit.reason, ended.exit.requested_by.sender) == ("requested", ":1.1")
+
+
+@pytest.mark.parametrize(("error", "reason"), [(NeverSent, "exited"), (DobbyRefused, "exited"), (Timeout, "requested")])
+async def test_what_dobby_never_saw_or_refused_is_no_reason_of_a_later_end(scene: Scene, error: type[BridgeError], reason: str) -> None:
+    """A Timeout is one: Dobby may have done it all the same."""
+    scene.dobby.error = error("as the client says")
+    with pytest.raises(error):
+        await scene.stop(30)
+    assert scene.container.substate == "Running"
+    scene.end()
+    assert scene.seen.last().exit.reason == reason
 
 
 async def test_what_has_ended_meanwhile_is_not_asked_to_stop(scene: Scene) -> None:
