@@ -3,7 +3,7 @@
 import pytest
 
 from ocibridge import events
-from ocibridge.model import DobbyStatus, SubState
+from ocibridge.model import Caller, DobbyStatus, SubState
 from ocibridge.observations import (
     DobbyAppeared,
     DobbyLost,
@@ -41,8 +41,9 @@ def test_a_container_that_a_list_found_before_the_reply_is_ours() -> None:
     asked = seen.mirror.position
     seen(Listed, asked, ((91, "a"),))
     assert found(seen.mirror, "a").plan is not BUNDLE
-    seen(StartAnswered, asked, "a", 91)
+    assert seen(StartAnswered, asked, "a", 91) == []  # nobody has been told of it yet
     assert found(seen.mirror, "a").plan is BUNDLE
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [("started", "a", 91, "Paused")]
 
 
 def test_a_container_that_only_the_reply_tells_of_is_not_in_an_older_list() -> None:
@@ -133,3 +134,25 @@ def test_starts_under_way_are_among_what_is_known_of_containers() -> None:
     assert seen.mirror.plans() == {("a", 0): BUNDLE}
     seen(StartAnswered, seen.mirror.position, "a", 91)
     assert seen.mirror.plans() == {("a", 91): BUNDLE}
+
+
+def test_the_first_who_asked_for_a_stop_is_the_one_who_is_named() -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    container = found(seen.mirror, "a")
+    first, second = (seen.mirror.begin_stop(container, Caller(sender)) for sender in (":1.1", ":1.2"))
+    seen.mirror.end_stop(container, first, withdrawn=False)
+    seen(Stopped, 91, "a")
+    assert seen.last().exit.requested_by.sender == ":1.1"
+    del second
+
+
+def test_the_end_of_a_stop_says_nothing_of_a_container_that_has_ended() -> None:
+    seen = Seen()
+    seen.run("a", 91)
+    container = found(seen.mirror, "a")
+    request = seen.mirror.begin_stop(container, Caller(":1.1"))
+    seen(Stopped, 91, "a")
+    seen.events.clear()
+    seen.mirror.end_stop(container, request, withdrawn=False)
+    assert seen.events == []
