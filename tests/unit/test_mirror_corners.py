@@ -156,3 +156,13 @@ def test_the_end_of_a_stop_says_nothing_of_a_container_that_has_ended() -> None:
     seen.events.clear()
     seen.mirror.end_stop(container, request, withdrawn=False)
     assert seen.events == []
+
+
+def test_what_was_known_of_one_dobbys_containers_is_not_believed_of_the_next() -> None:
+    seen = Seen(ready=False)
+    seen.mirror.observe(DobbyAppeared(LIFE))
+    seen.mirror.recall({("a", 91): BUNDLE})
+    seen(DobbyLost)
+    seen.mirror.observe(DobbyAppeared(":1.8"))
+    seen.mirror.observe(Listed(":1.8", seen.mirror.position, ((91, "a"),)))
+    assert found(seen.mirror, "a").plan is not BUNDLE
