@@ -23,9 +23,18 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
     assert name == "InvalidArgs"
     assert '"escaped"' in text
     assert "3 MiB" in text
-    await oci.oci("annotate", "sss", "app", "plain1", "smaller")
+    # Both together have 2 MiB: counted twice, the overwritten one would have no room.
+    for _ in range(2):
+        await oci.oci("annotate", "sss", "app", "plain1", "y" * MIB)
+    # 2 MiB and 1.5 MiB have no room, 1 MiB and 1.5 MiB have: a removed annotation gives its room back.
     await oci.oci("removeAnnotation", "ss", "app", "plain0")
     await oci.oci("annotate", "sss", "app", "escaped", "\x01" * (MIB // 4))
+    await oci.oci("annotate", "sss", "app", "escaped", "smaller")
+    # One that Dobby refuses takes no room.
+    for _ in range(2):
+        await oci.fate("AnswersInstead", "sss", "Annotate", "b", "[false]")
+        assert (await oci.refused("annotate", "sss", "app", "refused", "x" * MIB))[0] == "DobbyRefused"
+    await oci.oci("annotate", "sss", "app", "plain0", "x" * MIB)
     await oci.oci("stopContainer", "sb", "app", True)
     await oci.start("app", bundle)
     for number in range(2):

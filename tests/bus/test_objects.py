@@ -178,6 +178,14 @@ async def test_a_refused_stop_has_no_part_in_a_later_end(oci: Client, tmp_path: 
     assert (record["Reason"], "RequestedBy" in record) == ("crashed", False)
 
 
+async def test_a_refused_stop_with_force_is_not_told_that_force_is_needed(oci: Client, tmp_path: Path) -> None:
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    await oci.oci("pauseContainer", "s", "app")
+    await oci.fate("AnswersInstead", "sss", "Stop", "b", "[false]")
+    name, said = await oci.refused("stopContainer", "sb", "app", True)
+    assert (name, "only with force" in said) == ("DobbyRefused", False)
+
+
 async def test_the_last_exits_are_known_while_dobby_is_away(oci: Client, tmp_path: Path) -> None:
     assert (await oci.refused("getLastExit", "s", "app"))[0] == "NoSuchContainer"
     await oci.start("app", make_bundle(tmp_path, "sleep"))

@@ -199,10 +199,19 @@ async def test_hibernation_that_fails_without_a_signal(hibernating: Client, tmp_
 
 
 async def test_an_end_while_it_hibernates(hibernating: Client, tmp_path: Path) -> None:
-    await hibernating.start("app", make_bundle(tmp_path, "sleep"))
+    await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
     await hibernating.fate("Exits", "si", "app", 9)
+    assert (await hibernate)[0] == "NoSuchContainer"
+
+
+async def test_an_end_without_a_signal_while_it_hibernates(hibernating: Client, tmp_path: Path) -> None:
+    """Only GetState shows it: the mirror has the container until the next List."""
+    await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
+    hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
+    await hibernating.until_dobby_has("Hibernate")
+    await hibernating.fate("Vanishes", "s", "app")
     assert (await hibernate)[0] == "NoSuchContainer"
 
 

@@ -267,7 +267,7 @@ class DobbyModel:
                 container.state = HIBERNATING
                 if container.hints.get("memcr") == "fails":  # back to running, without a signal (captures, 28b_…, 6.)
                     self.later(60, lambda: self.settle(container, HIBERNATING, RUNNING, ""))
-                else:
+                elif container.hints.get("memcr") != "hangs":
                     self.later(60, lambda: self.settle(container, HIBERNATING, HIBERNATED, "Hibernated"))
             return (True,)
 

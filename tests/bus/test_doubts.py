@@ -1,0 +1,62 @@
+"""Ends that Dobby does not tell of, or may take back: how they are looked into, with no sweep to help."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge.config import Duration
+from ocibridge.dobby.calls import Calls
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
+
+
+@pytest.fixture
+async def unswept(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]) -> Client:
+    """A caller of an ocibridge that does not sweep while the test runs."""
+    start_dobby()
+    await start_bridge(sweep_interval=Duration(3600))
+    await client.listen()
+    await client.until_property("DobbyAvailable", wanted=True)
+    return client
+
+
+async def test_a_silent_absence_is_looked_into_once_however_many_lists_show_it(unswept: Client, tmp_path: Path) -> None:
+    await unswept.start("app", make_bundle(tmp_path, "sleep"))
+    await unswept.fate("Vanishes", "s", "app")
+    before = (await unswept.report())["calls"]["List"]
+    for _ in range(3):  # within the time in which its signal may still be on its way
+        assert await unswept.oci("listContainers") == []
+    await unswept.until_signal("onContainerStopped", 734, "app")
+    for _ in range(20):  # what else there might be has had its turns
+        assert (await unswept.report())["calls"]["List"] == before + 3 + 1
+    assert len(unswept.heard("onContainerStopped")) == 1
+
+
+async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
+    unswept: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The List that was asked about the restart says nothing of the end after it."""
+    lists: asyncio.Queue[None] = asyncio.Queue()
+    listing = Calls.listing
+
+    def spy(calls: Calls, *, fresh: bool = False) -> "asyncio.Future[Any]":
+        lists.put_nowait(None)
+        return listing(calls, fresh=fresh)
+
+    await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
+    slow = asyncio.create_task(unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
+    await unswept.until_dobby_has("StartFromBundle")
+    monkeypatch.setattr(Calls, "listing", spy)
+    await unswept.fate("Exits", "si", "app", 1280)
+    async with asyncio.timeout(15):
+        await lists.get()  # asked, and held by the slow start
+    await unswept.fate("Exits", "si", "app", 0)
+    await unswept.until_signal("onContainerStopped", 734, "app")
+    await slow
+    assert len(unswept.heard("onContainerStopped")) == 1

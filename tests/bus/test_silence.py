@@ -1,0 +1,90 @@
+"""A Dobby that is busy, and one that is gone dumb: told apart by Ping, whatever the time that the machine takes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge.dobby.health import ASK_AFTER, INTERVAL, SILENT_SECONDS, WORKLESS_SECONDS
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+from tests.standin.clock import Clock
+from tests.standin.processes import Process
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all, once it is frozen. Ocibridge must be started after this."""
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+async def dobby(start_dobby: StartDobby) -> Process:
+    return start_dobby()
+
+
+@pytest.fixture
+async def starting(clock: Clock, dobby: Process, client: Client, start_bridge: Callable[..., Any], tmp_path: Path) -> AsyncIterator[Client]:
+    """A caller of ocibridge while Dobby is held by a start that does not end."""
+    assert dobby.child.poll() is None
+    await start_bridge()
+    await client.listen()
+    await client.until_property("DobbyAvailable", wanted=True)
+    slow = make_bundle(tmp_path, "slow-start", start="600000")
+    with clock.frozen():
+        start = asyncio.create_task(client.start("slow", slow))
+        await client.until_dobby_has("StartFromBundle")
+        yield client
+    dobby.kill()
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+
+
+async def pass_time(client: Client, clock: Clock, seconds: float) -> None:
+    """Let it pass with a Dobby that answers each Ping at once."""
+    for _ in range(round(seconds / INTERVAL)):
+        await clock.advance(INTERVAL)
+        await client.report()  # behind a Ping that was sent just now,
+        await client.property("DobbyStatus")  # and whose reply has come before this one
+
+
+async def pings(client: Client) -> int:
+    count: int = (await client.report())["calls"].get("Ping", 0)
+    return count
+
+
+async def test_a_dobby_that_answers_ping_is_busy_and_only_for_so_long(starting: Client, clock: Clock) -> None:
+    await pass_time(starting, clock, WORKLESS_SECONDS - 1)
+    assert await starting.property("DobbyStatus") == "ready"
+    assert await pings(starting) >= WORKLESS_SECONDS / 2 - 2
+    await pass_time(starting, clock, 2)
+    assert await starting.property("DobbyStatus") == "stalled"
+
+
+async def test_an_answered_ping_ends_the_silence(starting: Client, clock: Clock, dobby: Process) -> None:
+    """After many answered ones, a single late answer is no stall."""
+    await pass_time(starting, clock, 2 * SILENT_SECONDS)
+    before = await pings(starting)
+    with dobby.frozen():
+        for _ in range(round((SILENT_SECONDS - ASK_AFTER) / INTERVAL) - 1):
+            await clock.advance(INTERVAL)
+            assert await starting.property("DobbyStatus") == "ready"
+    await pass_time(starting, clock, SILENT_SECONDS)
+    assert await starting.property("DobbyStatus") == "ready"
+    assert await pings(starting) > before
+
+
+async def test_a_ping_that_is_not_answered_is_a_stall(starting: Client, clock: Clock, dobby: Process) -> None:
+    await pass_time(starting, clock, 2 * SILENT_SECONDS)
+    with dobby.frozen():
+        for _ in range(round(SILENT_SECONDS / INTERVAL) + 2):
+            await clock.advance(INTERVAL)
+        assert await starting.property("DobbyStatus") == "stalled"
+    # Its answer comes after all; a List has to be answered before it is ready, and the start still holds it.
+    assert await starting.property("DobbyStatus") == "stalled"
