@@ -358,9 +358,6 @@ async def test_a_signal_of_the_wrong_signature_changes_nothing(oci: Client) -> N
     assert await oci.oci("listContainers") == []
 
 
-@pytest.mark.xfail(
-    reason="it is written at the end of the turn in which the start has gone out: killed in between, we forget it", strict=True
-)
 async def test_what_is_known_of_a_bundle_is_kept_before_its_start_goes_out(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bundles import Bundles
+from ocibridge.bundles import BundlePlan, Bundles
 from ocibridge.config import Config
 from ocibridge.errors import ContainerExists, DobbyUnavailable, InvalidArgs
 from ocibridge.lookup import Lookup
@@ -18,7 +18,7 @@ from ocibridge.starts import Starts
 from ocibridge.states import States
 from ocibridge.waits import Waits
 
-BUNDLE = Plan(Origin.BUNDLE, "/b", plugins=True)
+BUNDLE = BundlePlan(Plan(Origin.BUNDLE, "/b", plugins=True))
 
 
 class Scene:
@@ -35,9 +35,9 @@ class Scene:
         dobby = cast("Dobby", self)
         self.starts = Starts(self.mirror, dobby)
         self.states = States(self.mirror, dobby, Lookup(self.mirror, dobby, settings), self.starts, self.waits, settings)
-        self.reading: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
+        self.reading: asyncio.Future[BundlePlan] = asyncio.get_running_loop().create_future()
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        monkeypatch.setattr(Bundles, "plan", lambda *_: self.reading)
+        monkeypatch.setattr(Bundles, "bundle", lambda *_, **__: self.reading)
 
     def require(self) -> None:
         if self.unavailable:
