@@ -14,6 +14,7 @@ from ocibridge.dobby.client import Client
 from ocibridge.dobby.sweep import MOST_INTERVALS, Sweep
 from ocibridge.errors import BridgeError, DobbyUnavailable
 from ocibridge.model import SubState
+from ocibridge.observations import Listed, StateSeen
 from ocibridge.settings import Settings
 from tests.standin.clock import Clock
 from tests.unit.test_mirror import Seen
@@ -24,7 +25,8 @@ INTERVAL = 10.0
 class Answering:
     """A Dobby that answers at once, and what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
         self.idle = asyncio.Event()
         self.idle.set()
         self.asked: list[Any] = []
@@ -40,13 +42,15 @@ class Answering:
         return answer
 
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
-        assert fresh
-        self.asked.append("List")
+        self.asked.append("fresh List" if fresh else "List")
+        if self.error is None:
+            self.seen(Listed, self.seen.mirror.position, ((91, "a"), (45, "b")))
         return self._answer(None)
 
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         del fresh
         self.asked.append(descriptor)
+        self.seen(StateSeen, self.seen.mirror.position, descriptor, self.states.get(descriptor, SubState.RUNNING))
         return self._answer(self.states.get(descriptor, SubState.RUNNING))
 
     def taken(self) -> list[Any]:
@@ -60,8 +64,8 @@ class Scene:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.dobby = Answering()
         seen = Seen()
+        self.dobby = Answering(seen)
         seen.run("a", 91)
         seen.run("b", 45)
         self.settings = Settings(msgspec.structs.replace(Config(), sweep_interval=Duration(INTERVAL)))
@@ -96,7 +100,9 @@ async def test_a_state_of_0_is_followed_by_a_list(scene: Scene) -> None:
     """Only a List that was asked after it tells Invalid from an end in progress; wherever in the order it was."""
     for descriptor in (91, 45):
         scene.dobby.states = {descriptor: SubState.INVALID}
-        assert await scene.later(INTERVAL + 0.1) == ["List", 91, 45, "List"]
+        assert await scene.later(INTERVAL + 0.1) == ["List", 91, 45, "fresh List"]
+        scene.dobby.states = {}
+        assert await scene.later(INTERVAL + 0.1) == ["List", 91, 45]
 
 
 async def test_an_error_does_not_end_it(scene: Scene) -> None:
