@@ -18,8 +18,11 @@ is as expected; where it is not, python-sdbus drives the connection as it always
 import asyncio
 import ctypes
 import errno
+import fcntl
 import os
 import select
+import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,6 +37,9 @@ TURN_SECONDS: Final = 0.004
 # What one connection may use of our time for the bus library's own answers: a share, and an advance of so many seconds.
 SHARE: Final = 0.5
 ADVANCE_SECONDS: Final = 0.03
+# With so many bytes still in the socket, only who has no debt is answered: all replies of ours leave by the one socket, and
+# dbus-daemon takes few bytes of it at a time while it is busy with a flood.
+MAX_BACKLOG: Final = 32 << 10
 MAX_ACCOUNTS: Final = 256
 
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
@@ -225,10 +231,14 @@ class Pump:
         if not self._library.sd_bus_message_get_expect_reply(message):
             return HANDLED
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
-        if self._budgets.is_spent(sender):
+        if self._budgets.is_spent(sender, 0.0 if self._backlog() > MAX_BACKLOG else ADVANCE_SECONDS):
             return self._refuse(message, LIMITS_EXCEEDED, TOO_MANY)
         self._paying = sender
         return NOT_HANDLED
+
+    def _backlog(self) -> int:
+        """Bytes that we have sent and the bus has not read."""
+        return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def _properties_called(self, message: int, data: int, error: int) -> int:
         if self._library.sd_bus_message_get_member(message) != b"Set":
@@ -265,9 +275,9 @@ class Budgets:
         self._now = now
         self._spent: dict[bytes, tuple[float, float]] = {}  # seconds spent, as of when
 
-    def is_spent(self, sender: bytes) -> bool:
-        """Whether that connection has to wait."""
-        return sender in self._spent and self._debt(sender) >= ADVANCE_SECONDS
+    def is_spent(self, sender: bytes, advance: float) -> bool:
+        """Whether that connection has used more than its share, and more than so many seconds in advance."""
+        return sender in self._spent and self._debt(sender) > advance
 
     def charge(self, sender: bytes, seconds: float) -> None:
         """So much has been spent on it."""
