@@ -154,6 +154,8 @@ class Bus:
         table = sd.SdBusInterface()
         for m in interface.methods:
             table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
+            if m.reads_only and self._pump is not None:
+                self._pump.drop_unwanted(interface.name, m.name)
         for p in interface.properties:
             table.add_property(p.name, p.signature, _getter(p), _setter(p), _property_flags(p))
             if p.check is not None and self._pump is not None:

@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method that we serve: its signatures, the names of its arguments, and who answers a call (a message) of it."""
+    """A method that we serve: its signatures, the names of its arguments, and who answers a call (a message) of it.
+
+    `reads_only`: a call that wants no reply is dropped.
+    """
 
     name: str
     signature: str
@@ -15,6 +18,7 @@ class Method:
     result_signature: str
     results: tuple[str, ...]
     answer: Callable[[Any], None]
+    reads_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,10 @@ TURN_SECONDS: Final = 0.004
 # What one connection may use of our time for the bus library's own answers: a share, and an advance of so many seconds.
 SHARE: Final = 0.5
 ADVANCE_SECONDS: Final = 0.03
-# With so many bytes still in the socket, only who has no debt is answered: all replies of ours leave by the one socket, and
-# dbus-daemon takes few bytes of it at a time while it is busy with a flood.
+# All replies of ours leave by the one socket, and dbus-daemon reads it slowly while it is busy with a flood. So with that
+# much of it unread, an answer also counts by its bytes, so many a second.
 MAX_BACKLOG: Final = 32 << 10
+BYTES_A_SECOND: Final = 10e6
 MAX_ACCOUNTS: Final = 256
 
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
@@ -63,7 +64,6 @@ SYMBOLS: Final[dict[str, tuple[Any, list[Any]]]] = {
     ),
     "sd_bus_message_get_expect_reply": (ctypes.c_int, [ctypes.c_void_p]),
     "sd_bus_message_get_sender": (ctypes.c_char_p, [ctypes.c_void_p]),
-    "sd_bus_message_get_member": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sd_bus_message_get_path": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sd_bus_message_has_signature": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]),
     "sd_bus_message_read_basic": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char, ctypes.POINTER(ctypes.c_char_p)]),
@@ -132,10 +132,13 @@ class Pump:
         self._library = library
         self._sd_bus_process = library.sd_bus_process
         self._sd_bus_get_events = library.sd_bus_get_events
+        self._expects_reply = library.sd_bus_message_get_expect_reply
         self._is_scheduled = False
         self._budgets = Budgets(time.perf_counter)
         self._paying = b""  # the sender whose call the bus library is answering now
+        self._backlog_before = 0
         self._checks: dict[tuple[str, str, str], Check] = {}
+        self._dropped: set[tuple[str, str]] = set()
         self._kept: list[object] = []  # what sd-bus holds pointers to
 
     @classmethod
@@ -170,8 +173,7 @@ class Pump:
                 break
             result = self._sd_bus_process(self._bus, None)
             if self._paying:
-                self._budgets.charge(self._paying, time.perf_counter() - began)
-                self._paying = b""
+                self._charge(time.perf_counter() - began)
             if result <= 0:
                 self.watch()
                 if result not in {0, -errno.ECONNRESET, -errno.ENOTCONN}:
@@ -179,6 +181,13 @@ class Pump:
                 return
         self.watch()
         self._schedule()
+
+    def _charge(self, seconds: float) -> None:
+        """The bus library has answered a call, and has taken so long."""
+        if self._backlog_before > MAX_BACKLOG:
+            seconds += max(0, self._backlog() - self._backlog_before) / BYTES_A_SECOND
+        self._budgets.charge(self._paying, seconds)
+        self._paying = b""
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -210,39 +219,50 @@ class Pump:
 
     # What the bus library answers by itself.
 
-    def _guard(self) -> None:
-        """See such calls before sd-bus does. The bus itself matches nothing by these rules: calls are no broadcasts.
+    def drop_unwanted(self, interface: str, member: str) -> None:
+        """Calls of that member of ours change nothing: those that want no reply are dropped before they cost anything."""
+        if (interface, member) not in self._dropped:  # one rule for all objects that have it
+            self._dropped.add((interface, member))
+            self._intercept(interface, member, self._unwanted)
 
-        Where the bus refuses a rule, it holds on our side all the same, and nothing else comes of it.
+    def _guard(self) -> None:
+        """See such calls before sd-bus does."""
+        self._intercept(INTROSPECTABLE, None, self._called)
+        self._intercept(OBJECT_MANAGER, None, self._called)
+        self._intercept(PROPERTIES, "Get", self._called)
+        self._intercept(PROPERTIES, "GetAll", self._called)
+        self._intercept(PROPERTIES, "Set", self._set_called)
+
+    def _intercept(self, interface: str, member: str | None, handler: Callable[[int, int, int], int]) -> None:
+        """Have `handler` decide on calls of that member, or of all members of the interface.
+
+        The bus itself matches nothing by the rule: calls are no broadcasts. Where the bus refuses it, it holds here all the
+        same; the second function takes its answer, since sd-bus would close the connection.
         """
-        ignore = Handler(lambda _message, _data, _error: HANDLED)
-        for interface, handler in (
-            (INTROSPECTABLE, Handler(self._called)),
-            (OBJECT_MANAGER, Handler(self._called)),
-            (PROPERTIES, Handler(self._properties_called)),
-        ):
-            slot = ctypes.c_void_p()
-            rule = f"type='method_call',interface='{interface}'".encode()
-            self._library.sd_bus_add_match_async(self._bus, ctypes.byref(slot), rule, handler, ignore, None)
-            self._kept += [slot, handler, ignore]
+        called, answered = Handler(handler), Handler(lambda _message, _data, _error: HANDLED)
+        slot = ctypes.c_void_p()
+        rule = f"type='method_call',interface='{interface}'" + (f",member='{member}'" if member else "")
+        self._library.sd_bus_add_match_async(self._bus, ctypes.byref(slot), rule.encode(), called, answered, None)
+        self._kept += [slot, called, answered]
+
+    def _unwanted(self, message: int, _data: int, _error: int) -> int:
+        return NOT_HANDLED if self._expects_reply(message) else HANDLED
 
     def _called(self, message: int, _data: int, _error: int) -> int:
-        """A call that reads only."""
-        if not self._library.sd_bus_message_get_expect_reply(message):
+        """A call that the bus library answers."""
+        if not self._expects_reply(message):
             return HANDLED
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
-        if self._budgets.is_spent(sender, 0.0 if self._backlog() > MAX_BACKLOG else ADVANCE_SECONDS):
+        if self._budgets.is_spent(sender):
             return self._refuse(message, LIMITS_EXCEEDED, TOO_MANY)
-        self._paying = sender
+        self._paying, self._backlog_before = sender, self._backlog()
         return NOT_HANDLED
 
     def _backlog(self) -> int:
         """Bytes that we have sent and the bus has not read."""
         return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
-    def _properties_called(self, message: int, data: int, error: int) -> int:
-        if self._library.sd_bus_message_get_member(message) != b"Set":
-            return self._called(message, data, error)
+    def _set_called(self, message: int, _data: int, _error: int) -> int:
         reason = self._reason_against(message)
         return NOT_HANDLED if reason is None else self._refuse(message, INVALID_ARGS, reason.encode())
 
@@ -275,9 +295,9 @@ class Budgets:
         self._now = now
         self._spent: dict[bytes, tuple[float, float]] = {}  # seconds spent, as of when
 
-    def is_spent(self, sender: bytes, advance: float) -> bool:
-        """Whether that connection has used more than its share, and more than so many seconds in advance."""
-        return sender in self._spent and self._debt(sender) > advance
+    def is_spent(self, sender: bytes) -> bool:
+        """Whether that connection has used more than its share, and the advance as well."""
+        return sender in self._spent and self._debt(sender) > ADVANCE_SECONDS
 
     def charge(self, sender: bytes, seconds: float) -> None:
         """So much has been spent on it."""

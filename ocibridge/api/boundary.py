@@ -63,7 +63,7 @@ class Boundary:
             # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
             self._under_way[call] = spawn(self._answer(call, message), member.name)
 
-        return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called)
+        return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called, reads_only=is_read)
 
     def _turn_away(self, call: Call, message: Message) -> None:
         """At once and cheaply; otherwise a flood queues everyone else behind it."""
