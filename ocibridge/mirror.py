@@ -175,6 +175,10 @@ class Mirror:
         known = self._known(seen.id, seen.descriptor)
         if known is not None:
             self._touch(seen.id)
+            if seen.substate is SubState.HIBERNATED:
+                known.hibernated_at = self.position
+            else:
+                known.awoken_at = self.position
             self._report(known, seen.substate)
 
     def _listed(self, seen: obs.Listed) -> None:

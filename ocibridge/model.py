@@ -124,7 +124,8 @@ class Container:
     time was over, what has been announced, and the doubts (positions of the mirror).
 
     `held_at`: where Dobby told of a death by SIGTERM or SIGKILL that nobody asked us for, as long as Dobby may be leaving
-    itself. `ended`: Dobby has said that it is gone, and only the announcement is held back.
+    itself. `ended`: Dobby has said that it is gone, and only the announcement is held back. `hibernated_at`, `awoken_at`:
+    where Dobby last signalled that.
     """
 
     id: str
@@ -142,6 +143,8 @@ class Container:
     held_at: int | None = None
     ended: bool = False
     restarted_at: int = 0
+    hibernated_at: int = 0
+    awoken_at: int = 0
 
     @property
     def substate(self) -> SubState:

@@ -281,7 +281,7 @@ async def test_info_that_would_kill_dobby_is_refused(oci: Client, tmp_path: Path
 @pytest.mark.parametrize(
     ("signature", "body", "named"),
     [
-        ("b", "[true]", 'signature "b" where "s" is due'),
+        ("b", "[true]", '"b"'),
         ("s", '[""]', "empty"),
         ("s", '["{"]', "JSON"),
         ("s", '["[]"]', "object"),

@@ -58,7 +58,8 @@ class Scene:
         self.ends.ended(self.seen.last())
 
 
-async def test_graceful_and_forced_at_once() -> None:
+async def test_graceful_and_forced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stops, "DYING_SECONDS", 0.0)
     scene = Scene(True, False)
     graceful, forced = scene.stop(False), scene.stop(True)
     await scene.dobby.refused.wait()
@@ -78,6 +79,8 @@ async def test_forced_and_graceful_of_a_paused_one() -> None:
     await asyncio.sleep(0)
     graceful = asyncio.create_task(scene.stops._stop(scene.container, False, 30, Caller(":1.2"), scene.ends.of(scene.container)))
     await scene.dobby.refused.wait()
+    await asyncio.sleep(0.05)
+    assert not graceful.done()
     scene.end()
     await asyncio.gather(graceful, forced)
 

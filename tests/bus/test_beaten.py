@@ -1,0 +1,48 @@
+"""A change of state that another one overtakes: nobody is blamed for it."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocibridge.config import Duration, Timeouts
+from tests.bus.conftest import StartDobby
+from tests.standin.bundles import make_bundle
+from tests.standin.client import Client
+
+
+@pytest.fixture
+async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path) -> Client:
+    """A container in front of a Dobby that can hibernate."""
+    start_dobby(hibernation=True)
+    await start_bridge(timeouts=Timeouts(hibernate=Duration(2)))
+    await client.listen()
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    return client
+
+
+@pytest.mark.parametrize("by", ["us", "another client"])
+async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(hibernating: Client, by: str) -> None:
+    hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
+    await hibernating.until_dobby_has("Hibernate")
+    if by == "us":
+        await hibernating.oci("wakeupContainer", "s", "app")
+    else:
+        assert await hibernating.dobby("Wakeup", "i", 734) == (True,)
+    name, said = await hibernate
+    assert (name, "memcr" in said, "woken" in said) == ("WrongState", False, True), said
+
+
+async def test_a_wakeup_before_the_next_look_does_not_blame_memcr(hibernating: Client) -> None:
+    """Awoken is all that is heard of it."""
+    hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
+    await hibernating.until(
+        lambda: any(m == "PropertiesChanged" and b[1].get("SubState") == ("s", "Hibernating") for m, b in hibernating.signals)
+    )
+    await hibernating.fate("StateBecomes", "si", "app", 2)
+    await hibernating.fate("Says", "sss", "Awoken", "is", '[734, "app"]')
+    name, said = await hibernate
+    assert (name, "memcr" in said, "woken" in said) == ("WrongState", False, True), said
