@@ -22,15 +22,24 @@ class Annotations:
         self._mirror = mirror
         self._sizes: dict[Container, dict[str, int]] = {}
 
-    def add(self, container: Container, key: str, value: str) -> None:
-        """Have room for it. Raises InvalidArgs where there is none."""
+    def add(self, container: Container, key: str, value: str) -> int:
+        """Reserve room for it; the bytes that the key had before, 0 if none. Raises InvalidArgs where there is no room."""
         self._forget_the_ended()
         sizes = self._sizes.setdefault(container, {})
         size = EACH_BYTES + len(json.dumps(key)) + len(json.dumps(value))
         if sum(sizes.values()) - sizes.get(key, 0) + size > MOST_BYTES:
             told = f"all annotations of {container} together, as JSON, may have {MOST_BYTES >> 20} MiB"
             raise InvalidArgs(f"annotation {shown(key)}: {told}: a larger getContainerInfo could cost Dobby its bus")
+        former = sizes.get(key, 0)
         sizes[key] = size
+        return former
+
+    def undo(self, container: Container, key: str, former: int) -> None:
+        """Dobby refused it: the key has what it had before."""
+        if former:
+            self._sizes.setdefault(container, {})[key] = former
+        else:
+            self.remove(container, key)
 
     def remove(self, container: Container, key: str) -> None:
         """It is not there, or not any more."""

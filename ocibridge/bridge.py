@@ -130,9 +130,9 @@ class Bridge:
         async with self._within_call("annotate", which):
             container = await self._find.resolve(which)
             self._check_survivable(container, "annotate")
-            self._annotations.add(container, key, value)
+            former = self._annotations.add(container, key, value)
             if not await self._dobby.annotate(container, key, value):
-                self._annotations.remove(container, key)
+                self._annotations.undo(container, key, former)
                 await self._find.explain(container, "annotate", None, "no reason")
 
     async def remove_annotation(self, which: Which, key: str) -> None:

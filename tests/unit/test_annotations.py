@@ -117,3 +117,14 @@ def test_ended_containers_are_forgotten(seen: Seen, annotations: Annotations) ->
         seen(Stopped, number + 100, "ended")
     annotations.add(found(seen.mirror, "a"), "k", "v")
     assert (alive("ended"), alive("a")) == (0, 1)
+
+
+def test_what_dobby_refuses_to_overwrite_keeps_its_room(seen: Seen, annotations: Annotations) -> None:
+    container = found(seen.mirror, "a")
+    assert annotations.add(container, "big", "v" * (2 * THIRD)) == 0
+    former = annotations.add(container, "big", "small")
+    annotations.undo(container, "big", former)
+    with pytest.raises(InvalidArgs):
+        annotations.add(container, "other", "v" * (2 * THIRD))
+    annotations.undo(container, "big", 0)
+    annotations.add(container, "other", "v" * (2 * THIRD))
