@@ -11,12 +11,12 @@ PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus pyt
 BENCH_PACKAGES := gcc libc6-dev pkg-config libsystemd-dev python3-matplotlib
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
 
-.PHONY: run test test-system test-package install deb deb-tools setup lint types unit machine bus daemon hostile bench bench-tools soak lock clean
+.PHONY: run test test-system test-package install deb deb-tools setup lint types unit stateful bus daemon robustness bench bench-tools soak lock clean
 
 run: setup
-	@$(BIN)/python -m tests.standin.run
+	@$(BIN)/python -m tests.fake_dobby.run
 
-test: lint types unit machine bus daemon hostile
+test: lint types unit stateful bus daemon robustness
 
 # A real systemd, system bus and journal, in boxes, and the package: as root.
 test-system: setup deb-tools
@@ -56,7 +56,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit machine bus daemon hostile: setup
+unit stateful bus daemon robustness: setup
 	$(BIN)/python -m pytest tests/$@
 
 # For long: how many seconds the random machine plays, and the hostile world lasts (figures: build/soak.json); how often Dobby dies under load.
@@ -64,7 +64,7 @@ SECONDS := 1800
 DEATHS := 5000
 
 soak: setup
-	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/machine tests/hostile/test_soak.py
+	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/stateful tests/robustness/test_soak.py
 	OCIBRIDGE_DEATHS=$(DEATHS) $(BIN)/python -m pytest tests/bus/test_observer.py
 
 # What ocibridge costs beside the floor: benchmarks/results.md, .png, .json. BENCH="--rounds 2 --calls 1000 …" for a short look.

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import events, hops, life, plot, scale, table
 from benchmarks.figures import Figures
 from benchmarks.programs import memory_directory
-from tests.standin.processes import private_bus
+from tests.fake_dobby.processes import private_bus
 
 
 def _options() -> argparse.Namespace:

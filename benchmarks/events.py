@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.programs import backend, memory_directory, memory_mib, until_owned
-from ocibridge.bus import Bus, Message
-from tests.standin.bundles import make_bundle
-from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
+from ocibridge.bus.connection import Bus, Message
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
 
 DOBBY: Final = ("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1")
 OURS: Final = ("org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.programs import Target, backend, bus_process, compiled, cpu_seconds, load, memory_mib, until_owned
-from tests.standin.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process
 
 CONTAINERS: Final = 128  # more than are in flight: no two calls are about one container, so no answer is shared
 DEPTHS: Final = (1, 8, 64)
@@ -18,7 +18,7 @@ FLOOR: Final = "C forwarder"
 OURS: Final = "ocibridge"
 PLAIN: Final = "ocibridge without uvloop"
 OCIBRIDGE: Final = str(Path(sys.executable).with_name("ocibridge"))
-WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.entry import main; sys.exit(main())"
+WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.__main__ import main; sys.exit(main())"
 PEERS: Final = {
     "python-sdbus, classes": "sdbus_classes",
     "dbus-fast, classes": "dbus_fast_classes",

@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.programs import Target, backend, cpu_seconds, descriptors, load, memory_directory, memory_mib, until_owned
 from benchmarks.scale import INTERFACE, NAME, PATH
-from tests.standin.processes import ocibridge, private_bus
+from tests.fake_dobby.processes import ocibridge, private_bus
 
 CONTAINERS: Final = 100
 MIXTURE: Final = (

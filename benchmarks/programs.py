@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.standin.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process
 
 SOURCES: Final = Path(__file__).with_name("c")
 BUILT: Final = ROOT / "build" / "benchmarks"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.programs import Target, backend, load, memory_directory, memory_mib, until_owned
-from tests.standin.processes import ocibridge, private_bus
+from tests.fake_dobby.processes import ocibridge, private_bus
 
 COUNTS: Final = (10, 1000)
 NAME: Final = "org.rdk.OCIContainer"

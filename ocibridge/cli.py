@@ -12,10 +12,10 @@ import msgspec
 import structlog
 
 from ocibridge import __version__, daemon
-from ocibridge.config import Config, ConfigError, bus_problem
-from ocibridge.config_files import find, load
-from ocibridge.journal import Journal
-from ocibridge.message_ids import MessageId
+from ocibridge.config.files import find, load
+from ocibridge.config.schema import Config, ConfigError, bus_problem
+from ocibridge.systemd.journal import Journal
+from ocibridge.systemd.message_ids import MessageId
 
 # For the last entries of the log, where journald is slow.
 FLUSH_SECONDS = 2.0

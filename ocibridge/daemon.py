@@ -9,26 +9,30 @@ from typing import Any, Final
 
 import structlog
 
-from ocibridge import chronicle, signals
+from ocibridge import event_log as chronicle
 from ocibridge.api.announcer import Announcer
-from ocibridge.api.boundary import Boundary
 from ocibridge.api.callers import Callers
-from ocibridge.api.container import Containers
+from ocibridge.api.container_objects import Containers
+from ocibridge.api.dispatcher import Boundary
 from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.log_control import LogControl
-from ocibridge.api.oci_container import OciContainer
-from ocibridge.api.verbs import verbs
-from ocibridge.bridge import Bridge
-from ocibridge.bus import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
-from ocibridge.bus_check import PATIENCE_SECONDS, until_stuck
-from ocibridge.config import Config
-from ocibridge.dobby.calls import Calls
-from ocibridge.dobby.client import Client
+from ocibridge.api.manager_object import OciContainer
+from ocibridge.api.methods import verbs
+from ocibridge.bridge.bridge import Bridge
+from ocibridge.bridge.exit_tracker import Ends, History
+from ocibridge.bridge.provenance_store import Memory, runtime_directory
+from ocibridge.bridge.waiters import Waits
+from ocibridge.bus.connection import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
+from ocibridge.bus.liveness import PATIENCE_SECONDS, until_stuck
+from ocibridge.bus.name_watcher import Owners
+from ocibridge.config.reload import Reload
+from ocibridge.config.schema import Config, Settings
+from ocibridge.dobby.client import Calls
+from ocibridge.dobby.monitor import Watch
 from ocibridge.dobby.sweep import Sweep
-from ocibridge.dobby.watch import Watch
-from ocibridge.ends import Ends
+from ocibridge.dobby.transport import Client
 from ocibridge.errors import DobbyUnavailable
-from ocibridge.events import (
+from ocibridge.mirror.events import (
     ContainerEnded,
     ContainerFound,
     ContainerStarted,
@@ -39,20 +43,32 @@ from ocibridge.events import (
     PlansChanged,
     StatusChanged,
 )
-from ocibridge.history import History
-from ocibridge.interruptible import Stopped, unless_stopped
-from ocibridge.journal import Journal
-from ocibridge.memory import Memory, runtime_directory
-from ocibridge.message_ids import MessageId
-from ocibridge.mirror import Mirror
+from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus
-from ocibridge.notify import Notify
-from ocibridge.owners import Owners
-from ocibridge.reload import Reload
-from ocibridge.settings import Settings
-from ocibridge.soon import Soon
-from ocibridge.tasks import spawn
-from ocibridge.waits import Waits
+from ocibridge.systemd import process_signals as signals
+from ocibridge.systemd.journal import Journal
+from ocibridge.systemd.message_ids import MessageId
+from ocibridge.systemd.notify import Notify
+from ocibridge.tasks import Stopped, spawn, unless_stopped
+
+
+class Soon:
+    """Calling it has `do` called when the present turn is over: after all that happens in it, before what waits for that."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self._is_due = False
+
+    def __call__(self) -> None:
+        """Have it done soon."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._is_due = False
+        self._do()
+
 
 log = structlog.get_logger()
 

@@ -33,3 +33,23 @@ def _report(task: asyncio.Task[Any], *, vital: bool, expected: type[Exception] |
         return
     context = {"message": f"the task {task.get_name()!r} crashed", "exception": failure, "task": task, "vital": vital}
     task.get_loop().call_exception_handler(context)
+
+
+class Stopped(Exception):
+    """The daemon was told to stop before the work was done."""
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, or its exception. Raises Stopped, with `work` cancelled, where `stop` is set first."""
+    task = asyncio.ensure_future(work)
+    told = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Stopped
+        return task.result()
+    finally:
+        told.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))  # until its own clean-up is done

@@ -7,11 +7,11 @@ all together. Calls that change something are not: only trusted callers may make
 from collections import Counter
 from typing import Final, TypeVar
 
+from ocibridge.api.call import Call, Member
 from ocibridge.api.callers import Callers
-from ocibridge.api.member import Call, Member
+from ocibridge.config.schema import Settings
 from ocibridge.errors import LimitsExceeded
 from ocibridge.model import UNKNOWN_UID, Caller
-from ocibridge.settings import Settings
 
 T = TypeVar("T")
 

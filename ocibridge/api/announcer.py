@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ocibridge.api import values
-from ocibridge.api.container import Containers
-from ocibridge.bus import Bus
-from ocibridge.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged, StatusChanged
-from ocibridge.members import Signal
-from ocibridge.mirror import Mirror
+from ocibridge.api.container_objects import Containers
+from ocibridge.bus.connection import Bus
+from ocibridge.bus.interface import Signal
+from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged, StatusChanged
+from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State
 from ocibridge.names import INTERFACE, OBJECT_PATH
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from ocibridge.bus import Bus, ErrorReply
+from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.model import UNKNOWN_UID, Caller
 from ocibridge.names import GROUP
 from ocibridge.tasks import spawn

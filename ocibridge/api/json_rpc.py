@@ -12,15 +12,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from ocibridge.api.boundary import Boundary
-from ocibridge.api.document import METHODS, Params
-from ocibridge.api.member import Call, Member, itself
-from ocibridge.bus import Bus, Served
+from ocibridge.api.call import Call, Member, itself
+from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.json_rpc_params import METHODS, Params
+from ocibridge.bus.connection import Bus, Served
+from ocibridge.bus.interface import Interface, Signal
 from ocibridge.errors import BridgeError, InvalidArgs, LimitsExceeded
-from ocibridge.members import Interface, Signal
 from ocibridge.model import Caller
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
-from ocibridge.problems import readable
+from ocibridge.text import readable
 
 # Room for a dobbySpec of 1 MiB whose every character is escaped.
 LARGEST_REQUEST: Final = 8 << 20

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from functools import partial
 
 from ocibridge.api.callers import Callers
-from ocibridge.bus import Bus, Served
+from ocibridge.bus.connection import Bus, Served
+from ocibridge.bus.interface import Interface, Property
 from ocibridge.errors import shown
-from ocibridge.journal import LEVELS, TARGETS, Journal, unfiltered
-from ocibridge.members import Interface, Property
 from ocibridge.names import IDENTIFIER, LOG_CONTROL, LOG_CONTROL_PATH
+from ocibridge.systemd.journal import LEVELS, TARGETS, Journal, unfiltered
 from ocibridge.tasks import spawn
 
 

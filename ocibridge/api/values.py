@@ -2,8 +2,7 @@
 
 from typing import Any, Final
 
-from ocibridge.exits import Exit
-from ocibridge.model import Caller
+from ocibridge.model import Caller, Exit
 
 Variant = tuple[str, Any]
 

@@ -1,253 +1,176 @@
-"""Calls to Dobby: bounded in number and time, and safe for it (design 7).
-
-Every call is answered to its asker within its own timeout. Its place among the outstanding ones is held until Dobby's
-own reply, however late, since only that gives Dobby its reply slot back; the late reply still feeds the mirror.
-"""
+"""Dobby's methods as the bridge knows them: typed, guarded by Dobby's status, their answers fed to the mirror."""
 
 import asyncio
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ocibridge.bus import Bus, ErrorReply, Message, error_of, signature_of
-from ocibridge.config import DobbyNames
-from ocibridge.dobby.health import Health
-from ocibridge.dobby.line import Call, Line
-from ocibridge.dobby.protocol import ADMIN, CTRL, PING, Method, NotAnAnswer, Refusal, refusal_of
-from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout, shown
-from ocibridge.settings import Settings
+from ocibridge.config.schema import Settings
+from ocibridge.dobby import protocol
+from ocibridge.dobby.call_queue import Call, Question
+from ocibridge.dobby.protocol import Method
+from ocibridge.dobby.transport import Client
+from ocibridge.errors import DobbyUnavailable, shown
+from ocibridge.mirror.mirror import Mirror
+from ocibridge.mirror.observations import Listed, StartAnswered, StateSeen
+from ocibridge.model import Container, DobbyStatus, SubState
 
 T = TypeVar("T")
 
+WHY_UNAVAILABLE = {
+    DobbyStatus.ABSENT: "Dobby is not on the bus; is it running? (systemctl status dobby)",
+    DobbyStatus.STARTING: "Dobby is starting and does not take calls yet",
+    DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody since {since}; it has to be restarted (systemctl restart dobby)",
+    DobbyStatus.STALLED: "Dobby has stopped answering, known since {since}",
+}
 
-class DobbyStarting(DobbyUnavailable):
-    """Its name is there, its object not yet."""
 
+class Calls:
+    """What the bridge can ask of Dobby (`port.Dobby`). Each method sends at once and returns a future."""
 
-class DobbyDeaf(DobbyUnavailable):
-    """It has no reply slot left."""
-
-
-class Client:
-    """Sends calls to the Dobby of the present life. `disturbed` is called when it turns out deaf or stalled."""
-
-    def __init__(self, bus: Bus, names: DobbyNames, settings: Settings) -> None:
-        self._bus = bus
-        self._names = names
-        self._interfaces = {word: f"{names.service}.{word}" for word in (ADMIN, CTRL)}
-        self._loop = asyncio.get_running_loop()
-        self._line: Line | None = None
-        self._health = Health(time.monotonic)
-        self._look_timer: asyncio.TimerHandle | None = None
-        self.disturbed: Callable[[Refusal], None] = lambda _: None
-        self.idle = asyncio.Event()  # set while Dobby owes us no answer
-        self.idle.set()
+    def __init__(self, client: Client, mirror: Mirror, settings: Settings) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._unavailable_since = time.time()
         self._settings = settings
+        self._listing = Question(self._ask_list)
+        self._states: dict[int, Question[SubState]] = {}
 
-    def begin(self, owner: str) -> None:
-        """A new owner of the name: a fresh pool, nothing known of its methods."""
-        self._line = Line(owner)
-        self._health.begin()
+    def status_changed(self) -> None:
+        """The mirror's status is another one: from now on is what error texts say."""
+        self._unavailable_since = time.time()
 
-    def end(self) -> None:
-        """The owner is gone: everything that waited for it fails at once."""
-        line, self._line = self._line, None
-        if line is not None:
-            calls = list(line)
-            line.outstanding.clear()
-            self.idle.set()
-            for call in calls:
-                self._refuse(call, _died_with(call) if call.sent_at else self._gone())
+    def require(self) -> None:
+        """Raise DobbyUnavailable, saying why and since when, unless Dobby can be asked."""
+        why = WHY_UNAVAILABLE.get(self._mirror.status)
+        if why is not None:
+            since = time.strftime("%H:%M:%S", time.localtime(self._unavailable_since))
+            raise DobbyUnavailable(why.format(since=since))
 
     def busy_with(self) -> str:
-        """What Dobby was asked longest ago and has not answered, for error texts."""
-        work = [call for call in self._line.outstanding.values() if call.method is not PING] if self._line else []
-        if not work:
-            return "Dobby owes no answer"
-        oldest = min(work, key=lambda call: call.sent_at)
-        return f"Dobby is busy with {oldest} since {time.monotonic() - oldest.sent_at:.1f} s"
+        """What keeps Dobby from answering, for error texts."""
+        return self._client.busy_with()
 
-    def ask(
-        self,
-        method: Method[T],
-        *arguments: Any,
-        timeout: float | None,
-        subject: str = "",
-        arrived: Callable[[T | None], None] = lambda _: None,
-        going: Callable[[], None] = lambda: None,
-    ) -> Call[T]:
-        """Send a call as soon as its turn comes; it is over within `timeout` seconds.
+    # Reading. The question itself waits as long as Dobby lives, each asker as long as it likes.
 
-        None is for the shared questions, as few as there are containers: they wait as long as Dobby lives, and are
-        not counted against `limits.queued`.
+    def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+        """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
+        self.require()
+        return self._listing.share(self._settings.now.timeouts.call, fresh=fresh)
 
-        `arrived` is called once, at the reply's place in the order of messages (with None if none will come), also
-        when the asker has long been told `Timeout`; `going` when the call goes out.
+    def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
+        """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
+        self.require()
+        if descriptor not in self._states:
+            self._states[descriptor] = Question(partial(self._ask_state, descriptor))
+        return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
 
-        `subject` names the container in texts, already shown() or "".
-        Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
-        """
-        call = Call(method, arguments, subject, arrived, going=going)
-        line = self._line
-        if line is None:
-            self._refuse(call, self._gone())
-        elif method.member in line.lacking:
-            self._refuse(call, _not_supported(method))
-        elif timeout is not None and line.queued >= self._settings.now.limits.queued:
-            self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
-        else:
-            if timeout is not None:
-                call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
-            line.join(call)
-            self._send_what_may_go(line)
-        return call
+    def forget(self, descriptor: int) -> None:
+        """The container of that descriptor has ended: nobody asks for its state any more."""
+        self._states.pop(descriptor, None)
 
-    # Out.
+    async def probe(self) -> None:
+        """A whole picture, asked whatever Dobby's status is."""
+        await self._ask_list().share()
+        await asyncio.gather(*(self._ask_state(c.descriptor).share() for c in self._mirror.listing()))
 
-    def limits_changed(self) -> None:
-        """The configuration is another one: what waits may have a place now."""
-        if self._line is not None:
-            self._send_what_may_go(self._line)
+    def info(self, container: Container) -> "asyncio.Future[str]":
+        """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
+        return self._about(container, protocol.GET_INFO)
 
-    @property
-    def _places(self) -> int:
-        """How many calls may be outstanding beside a Ping, which alone tells a stalled Dobby from a busy one."""
-        return max(1, self._settings.now.limits.in_flight - 1)
+    # Changing.
 
-    def _send_what_may_go(self, line: Line) -> None:
-        while line.waiting and len(line.outstanding) < self._places and not line.choked:
-            self._send(line, line.waiting.popleft())
+    def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> "asyncio.Future[int]":
+        """The descriptor, or -1. The caller has planned the start with the mirror."""
+        # Dobby's own client library always sends a user and a group; 0 leaves the bundle's own (facts 2).
+        return self._start(protocol.START_FROM_BUNDLE, container_id, (container_id, path, [], command, socket, env, 0, 0))
 
-    def _send(self, line: Line, call: Call[Any]) -> None:
-        method = call.method
-        call.going()
-        reply = self._bus.call(
-            line.owner, self._names.object, self._interfaces[method.word], method.member, method.signature, *call.arguments
-        )
-        call.sent_at = time.monotonic()
-        line.outstanding[reply] = call
-        self.idle.clear()
-        reply.add_done_callback(partial(self._came_back, line))
-        if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
+    def start_from_spec(self, container_id: str, spec: str, command: str, socket: str) -> "asyncio.Future[int]":
+        """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
+        return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, socket, []))
 
-    # Back.
+    def stop(self, container: Container, force: bool, seconds: float) -> "asyncio.Future[bool]":
+        """True: accepted, not yet dead. Ends within `seconds`."""
+        return self._about(container, protocol.STOP, force, timeout=seconds)
 
-    def _came_back(self, line: Line, reply: "asyncio.Future[Message]") -> None:
-        call = line.outstanding.pop(reply, None)
-        if reply.cancelled():
-            return
-        failure = reply.exception()
-        if call is None:
-            return  # of a life that has ended
-        if failure is None:
-            self._take_answer(line, call, reply.result())
-        else:
-            self._take_error(line, call, failure)
-        if line.waiting:
-            self._send_what_may_go(line)
-        if not line.outstanding:
-            self.idle.set()
+    def pause(self, container: Container) -> "asyncio.Future[bool]":
+        """False also where it is paused already."""
+        return self._about(container, protocol.PAUSE)
 
-    def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
-        line.answered, line.choked = True, False
-        line.has_answered(call.method.member)
-        self._health.answered(work=call.method is not PING)
-        try:
-            call.method.check(signature_of(reply))
-            value = call.method.decode(reply.parse_to_tuple())
-        except NotAnAnswer as wrong:
-            self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))
-            return
-        call.stop_timer()
-        call.arrived(value)
-        call.settle(value)
+    def resume(self, container: Container) -> "asyncio.Future[bool]":
+        """False also where it is not paused."""
+        return self._about(container, protocol.RESUME)
 
-    def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
-        error = error_of(failure)
-        refusal = refusal_of(error, line.answered)
-        if refusal is not Refusal.GONE:
-            self._health.answered(work=call.method is not PING)
-        if refusal is Refusal.DEAF and line.outstanding:
-            # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
-            line.choked = True
-            if call.is_wanted:
-                line.put_back(call)
-                return
-        else:
-            line.choked = False
-        told = _told(refusal, call, error)
-        if refusal is Refusal.DEAF and not line.choked:
-            self._turn_deaf(line)
-        for held in line.has_failed(call.method.member, lacking=refusal is Refusal.LACKING):
-            self._refuse(held, told)
-        self._refuse(call, told)
+    def exec(self, container: Container, options: str, command: str) -> "asyncio.Future[bool]":
+        """True: crun could spawn DobbyInit in the container, no more."""
+        return self._about(container, protocol.EXEC, options, command)
 
-    def _turn_deaf(self, line: Line) -> None:
-        """Nobody is left to wait for something that will not come."""
-        self.disturbed(Refusal.DEAF)
-        for call in [call for call in line if not call.sent_at]:
-            line.leave(call)
-            self._refuse(call, DobbyDeaf(f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"))
+    def hibernate(self, container: Container, options: str) -> "asyncio.Future[bool]":
+        """True: begun, or ignored by a Dobby that cannot."""
+        return self._about(container, protocol.HIBERNATE, options)
 
-    def _refuse(self, call: Call[Any], refusal: BridgeError) -> None:
-        """No (usable) answer will come."""
-        call.stop_timer()
-        call.arrived(None)
-        call.settle(None, refusal)
+    def wakeup(self, container: Container) -> "asyncio.Future[bool]":
+        """True: begun."""
+        return self._about(container, protocol.WAKEUP)
 
-    def _gone(self) -> DobbyUnavailable:
-        return DobbyUnavailable(f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)")
+    def annotate(self, container: Container, key: str, value: str) -> "asyncio.Future[bool]":
+        """True: done. Crashes Dobby where the bundle has no rdkPlugins."""
+        return self._about(container, protocol.ANNOTATE, key, value)
 
-    def _time_over(self, line: Line, call: Call[Any], seconds: float) -> None:
-        if not call.sent_at:
-            line.leave(call)
-            self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
-            self._send_what_may_go(line)
-        else:
-            call.settle(None, Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))
+    def remove_annotation(self, container: Container, key: str) -> "asyncio.Future[bool]":
+        """False also where there is no such key. Crashes Dobby as `annotate` does."""
+        return self._about(container, protocol.REMOVE_ANNOTATION, key)
 
-    # Is anybody there?
+    def mount(self, container: Container, source: str, target: str, flags: list[str], data: str) -> "asyncio.Future[bool]":
+        """True: mounted, though in most builds without "ro" and "nosuid"."""
+        return self._about(container, protocol.MOUNT, source, target, flags, data)
 
-    def _look(self, due: float) -> None:
-        """While something is outstanding: a Ping if Dobby has been silent, and the alarm if that has not helped."""
-        self._look_timer = None
-        self._health.excuse(time.monotonic() - due)
-        line = self._line
-        if line is None or not line.outstanding:
-            return
-        since = min(call.sent_at for call in line.outstanding.values())
-        work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
-        pinged = len(work) < len(line.outstanding)
-        if self._health.is_silent(since) and not pinged and len(line.outstanding) <= self._places:
-            self._send(line, Call(PING))
-        if self._health.is_stalled(since if pinged else None, min(work, default=None)):
-            self.disturbed(Refusal.OTHER)
-        if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
+    def unmount(self, container: Container, target: str) -> "asyncio.Future[bool]":
+        """`target`: the path in the container."""
+        return self._about(container, protocol.UNMOUNT, target)
+
+    # How it is asked.
+
+    def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
+        self.require()
+        seconds = self._settings.now.timeouts.call if timeout is None else timeout
+        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id)).share()
+
+    def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
+        life, asked = self._mirror.life or "", self._mirror.position
+
+        def arrived(descriptor: int | None) -> None:
+            self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
+
+        seconds = self._settings.now.timeouts.start
+        return self._client.ask(method, *arguments, timeout=seconds, subject=shown(container_id), arrived=arrived).share()
+
+    def _ask_list(self) -> Call[Any]:
+        asked = _Asked(self._mirror)
+        return self._client.ask(protocol.LIST, timeout=None, arrived=partial(self._list_arrived, asked), going=asked.now)
+
+    def _list_arrived(self, asked: "_Asked", entries: tuple[tuple[int, str], ...] | None) -> None:
+        if entries is not None:
+            self._mirror.observe(Listed(asked.life, asked.position, entries))
+
+    def _ask_state(self, descriptor: int) -> Call[SubState]:
+        asked = _Asked(self._mirror)
+        seen = partial(self._state_arrived, asked, descriptor)
+        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, arrived=seen, going=asked.now)
+
+    def _state_arrived(self, asked: "_Asked", descriptor: int, substate: SubState | None) -> None:
+        if substate is not None:
+            self._mirror.observe(StateSeen(asked.life, asked.position, descriptor, substate))
 
 
-def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:
-    """What the asker is told of an error reply."""
-    match refusal:
-        case Refusal.GONE:
-            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({shown(error.text)})")
-        case Refusal.STARTING:
-            return DobbyStarting("Dobby is starting and does not take calls yet")
-        case Refusal.DEAF:
-            return DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
-        case Refusal.LACKING:
-            return _not_supported(call.method)
-        case Refusal.OTHER:
-            return DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
+class _Asked:
+    """Where in the mirror's order a question went out: what has been touched since, its answer says nothing of."""
 
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self.life = mirror.life or ""
+        self.position = mirror.position
 
-def _died_with(call: Call[Any]) -> DobbyUnavailable:
-    return DobbyUnavailable(f"{call}: Dobby went away before it answered; whether it has happened is not known")
-
-
-def _not_supported(method: Method[Any]) -> NotSupported:
-    return NotSupported(
-        f"this Dobby has no {method.member}: it was built without it (a production build, or one without LEGACY_COMPONENTS)"
-    )
+    def now(self) -> None:
+        """It goes out."""
+        self.position = self._mirror.position

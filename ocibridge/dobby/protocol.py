@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Generic, TypeVar
 
-from ocibridge.bus import ErrorReply
+from ocibridge.bus.connection import ErrorReply
 from ocibridge.model import SubState
 from ocibridge.names import STANDARD_ERROR_PREFIX
 

@@ -4,11 +4,11 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Final
 
-from ocibridge.dobby.calls import Calls
-from ocibridge.dobby.client import Client
+from ocibridge.config.schema import Settings
+from ocibridge.dobby.client import Calls
+from ocibridge.dobby.transport import Client
 from ocibridge.errors import BridgeError
-from ocibridge.mirror import Mirror
-from ocibridge.settings import Settings
+from ocibridge.mirror.mirror import Mirror
 from ocibridge.tasks import spawn
 
 # While Dobby is busy a sweep would only stand in its queue: it is put off, but not for ever.

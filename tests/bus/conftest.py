@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocibridge.bus import Bus
-from ocibridge.config import Config
+from ocibridge.bus.connection import Bus
+from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
-from ocibridge.journal import Journal
-from tests.standin.client import BOUND, Client
-from tests.standin.processes import Process, private_bus, standin_dobby
+from ocibridge.systemd.journal import Journal
+from tests.fake_dobby.client import BOUND, Client
+from tests.fake_dobby.processes import Process, private_bus, standin_dobby
 
 StartDobby = Callable[..., Process]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ocibridge.config import Duration, Timeouts
+from ocibridge.config.schema import Duration, Timeouts
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from ocibridge.api import json_rpc
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 MIB = 1 << 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 YEAR = 365 * 86400
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from ocibridge import daemon, ends
-from ocibridge.config import Duration, Limits, Timeouts, UnknownOrigin
-from ocibridge.dobby import health, watch
+from ocibridge import daemon
+from ocibridge.bridge import exit_tracker as ends
+from ocibridge.config.schema import Duration, Limits, Timeouts, UnknownOrigin
+from ocibridge.dobby import health
+from ocibridge.dobby import monitor as watch
 from ocibridge.names import DRIVER, DRIVER_PATH, INTERFACE
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.processes import Process
 
 StartBridge = Callable[..., Any]
 EVERY_CALL: list[tuple[Any, ...]] = [

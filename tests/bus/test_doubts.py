@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ocibridge.config import Duration
-from ocibridge.dobby.calls import Calls
+from ocibridge.config.schema import Duration
+from ocibridge.dobby.client import Calls
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
 

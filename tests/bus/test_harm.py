@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ocibridge import mounts
+from ocibridge.bridge import mounts
 from tests.bus.conftest import StartDobby
 from tests.bus.test_standin_harm import CONVERTED, DEADLY, HOOK
-from tests.standin.bundles import SPEC, complete_config, make_bundle
-from tests.standin.client import Client
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import SPEC, complete_config, make_bundle
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.processes import Process
 
 StartBridge = Callable[..., Any]
 CALLS_THAT_MAY_KILL: list[tuple[Any, ...]] = [

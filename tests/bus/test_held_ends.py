@@ -9,9 +9,9 @@ import pytest
 
 from ocibridge.names import INTERFACE
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.processes import Process
 
 SPEC = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
 MINUTE = 60_000_000

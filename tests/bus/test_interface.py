@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import Bus, NameTaken
-from ocibridge.config import Config
+from ocibridge.bus.connection import Bus, NameTaken
+from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
-from ocibridge.journal import Journal
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, JSON_RPC_INTERFACE, OBJECT_PATH
+from ocibridge.systemd.journal import Journal
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import BOUND, Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import BOUND, Client
 
 POLICY = Path(__file__).parents[2] / "dbus-policy"
 NOBODY = 65534

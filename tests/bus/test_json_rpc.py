@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
-from tests.document import plugin
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
+from tests.thunder_spec import plugin
 
 DOCUMENTED = plugin.methods()
 CONTAINER = "com.bskyb.epgui"  # the document's

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocibridge import errors
-from ocibridge.bus import ErrorReply
+from ocibridge.bus.connection import ErrorReply
 from tests.bus.test_load import dobby_is_unharmed
-from tests.standin.client import Client
+from tests.fake_dobby.client import Client
 
 CLOSED_LIST = {error.dbus_name for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "dbus_name")} - {
     errors.Failed.dbus_name

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ocibridge.api import admission
-from ocibridge.bus import Bus
-from ocibridge.config import Limits
+from ocibridge.bus.connection import Bus
+from ocibridge.config.schema import Limits
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 StartBridge = Callable[..., Any]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ocibridge.bus import Bus, ErrorReply
-from ocibridge.config import Duration, Limits, Timeouts
+from ocibridge.bus.connection import Bus, ErrorReply
+from ocibridge.config.schema import Duration, Limits, Timeouts
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 IN_FLIGHT = 32
 REPLY_SLOTS = 49

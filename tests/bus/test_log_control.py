@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocibridge.bus import ErrorReply
+from ocibridge.bus.connection import ErrorReply
 from ocibridge.names import LOG_CONTROL, LOG_CONTROL_PATH, PROPERTIES
-from tests.standin.client import Client
+from tests.fake_dobby.client import Client
 
 OCI = "org.rdk.OCIContainer"
 

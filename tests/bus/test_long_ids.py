@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.standin.client import Client
+from tests.fake_dobby.client import Client
 
 LONG = "x" * (1 << 20)
 CALLS = [

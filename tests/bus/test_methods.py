@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 SPEC = '{"version": "1.1", "args": ["sleep", "99"], "memLimit": 41943040}'
 

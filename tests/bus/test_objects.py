@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import ErrorReply
-from ocibridge.config import Duration
+from ocibridge.bus.connection import ErrorReply
+from ocibridge.config.schema import Duration
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 StartBridge = Callable[..., Any]
 APP = "/org/rdk/OCIContainer/container/app"

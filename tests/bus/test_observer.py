@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ocibridge import ends
-from ocibridge.bus import Bus
-from ocibridge.config import Duration
+from ocibridge.bridge import exit_tracker as ends
+from ocibridge.bus.connection import Bus
+from ocibridge.config.schema import Duration
 from tests.bus.conftest import StartDobby
-from tests.standin.client import Client
-from tests.standin.load import FAIR, QUICK, check_truth, end, load, make_bundles
-from tests.standin.observer import Observer
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.load import FAIR, QUICK, check_truth, end, load, make_bundles
+from tests.fake_dobby.observer import Observer
 
 DEATHS = int(os.environ.get("OCIBRIDGE_DEATHS", "100"))
 

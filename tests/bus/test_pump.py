@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sdbus import sd_bus_internals as sd
 
-from ocibridge import pump
-from ocibridge.bus import Bus, ErrorReply
+from ocibridge.bus import pump
+from ocibridge.bus.connection import Bus, ErrorReply
+from ocibridge.bus.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
-from ocibridge.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 OURS = "org.rdk.OCIContainer"
 StartBridge = Callable[..., Any]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ocibridge.config import Duration, Limits, Timeouts
+from ocibridge.config.schema import Duration, Limits, Timeouts
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 StartBridge = Callable[..., Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ocibridge import bus
-from ocibridge.bus import Bus, Message, signature_of
-from tests.standin.bundles import make_bundle
-from tests.standin.client import BOUND, Client
+from ocibridge.bus import connection as bus
+from ocibridge.bus.connection import Bus, Message, signature_of
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import BOUND, Client
 
 
 @pytest.mark.parametrize("signature", ["u", "x", "y", "n"])

@@ -10,10 +10,10 @@ import pytest
 
 from ocibridge.dobby.health import ASK_AFTER, INTERVAL, SILENT_SECONDS, WORKLESS_SECONDS
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
-from tests.standin.clock import Clock
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.clock import Clock
+from tests.fake_dobby.processes import Process
 
 
 @pytest.fixture

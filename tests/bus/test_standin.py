@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import ErrorReply
-from tests.standin.bundles import make_capture_bundles
-from tests.standin.client import Client
-from tests.standin.processes import Process
+from ocibridge.bus.connection import ErrorReply
+from tests.fake_dobby.bundles import make_capture_bundles
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.processes import Process
 
-CAPTURES = Path(__file__).parents[1] / "standin" / "captures"
+CAPTURES = Path(__file__).parents[1] / "fake_dobby" / "captures"
 CALL = re.compile(r"\[ *[\d.]+\] -> #(\d+) (\w+)\.(\w+)\((.*?)\) (\(.*\))$")
 ANSWER = re.compile(r"\[ *[\d.]+\] <- (?:REPLY|ERROR ([\w.]+)) sig='\w*' body=(\(.*\)) \(#(\d+), [\d.]+ ms\)$")
 SIGNAL = re.compile(r"\[ *[\d.]+\] <- SIGNAL org\.rdk\.dobby\.\w+\.(\w+) path=\S+ sig='\w*' body=(\(.*\))$")

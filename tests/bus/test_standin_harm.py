@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import ErrorReply
+from ocibridge.bus.connection import ErrorReply
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import SPEC, complete_config, make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import SPEC, complete_config, make_bundle
+from tests.fake_dobby.client import Client
 
 GONE = "disconnected from message bus without replying"
 

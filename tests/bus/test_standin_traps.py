@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import ErrorReply
+from ocibridge.bus.connection import ErrorReply
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
 
 NO_SLOT = "Unknown method {} or interface org.rdk.dobby.ctrl1."
 

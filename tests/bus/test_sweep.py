@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocibridge.config import Duration, Limits, Timeouts
+from ocibridge.config.schema import Duration, Limits, Timeouts
 from ocibridge.daemon import Daemon
 from ocibridge.dobby import health
 from ocibridge.dobby.sweep import Sweep
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import Client
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import Client
+from tests.fake_dobby.processes import Process
 
 StartBridge = Callable[..., Any]
 SWEEPING = {"sweep_interval": Duration(0.05), "timeouts": Timeouts(call=Duration(0.2))}

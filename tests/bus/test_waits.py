@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from ocibridge import changes
-from ocibridge.api import member
-from ocibridge.bus import Bus
-from ocibridge.config import Duration, Timeouts
+from ocibridge.api import call as member
+from ocibridge.bridge import transitions as changes
+from ocibridge.bus.connection import Bus
+from ocibridge.config.schema import Duration, Timeouts
 from ocibridge.model import State, SubState
 from tests.bus.conftest import StartDobby
-from tests.standin.bundles import make_bundle
-from tests.standin.client import BOUND, Client
-from tests.standin.processes import Process
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.client import BOUND, Client
+from tests.fake_dobby.processes import Process
 
 StartBridge = Callable[..., Any]
 MINUTE = 60_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.processes import Process, ocibridge, private_bus
+from tests.fake_dobby.processes import Process, ocibridge, private_bus
 
 StartBridge = Callable[..., Process]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.cutter import Freezer
-from tests.standin.processes import ocibridge
+from tests.fake_dobby.processes import ocibridge
+from tests.robustness.cutter import Freezer
 
 BOUND = 15
 # The start sends some 2,100 bytes: authentication, Hello, matches, the request for the name. Every message is hit.

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.daemon.conftest import StartBridge
-from tests.standin.bundles import make_bundle
-from tests.standin.processes import Process, ocibridge, private_bus, standin_dobby
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
 
 BOUND = 15
 

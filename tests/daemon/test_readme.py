@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.processes import ROOT, Process, next_line
+from tests.fake_dobby.processes import ROOT, Process, next_line
 
 BOUND = 30
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 @pytest.fixture
 def running() -> Iterator[tuple[Process, list[str]]]:
     """`make run`, started as a shell without job control does (SIGINT ignored), and what it has printed."""
-    command = ["bash", "-c", 'trap "" INT; exec "$@"', "-", sys.executable, "-m", "tests.standin.run"]
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "-", sys.executable, "-m", "tests.fake_dobby.run"]
     with Process(command, {}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         lines = []
         while "Ctrl-C" not in (line := next_line(run.child, BOUND)):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_life import busctl, wait_for_name
-from tests.standin.bundles import make_bundle
-from tests.standin.processes import Process, ocibridge, standin_dobby
+from tests.fake_dobby.bundles import make_bundle
+from tests.fake_dobby.processes import Process, ocibridge, standin_dobby
 
 BOUND = 15
 NAME = "org.rdk.OCIContainer"

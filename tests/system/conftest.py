@@ -125,7 +125,7 @@ def install(box: Box, directory: Path) -> None:
 
 BUNDLES = """
 from pathlib import Path
-from tests.standin.bundles import make_bundle
+from tests.fake_dobby.bundles import make_bundle
 make = lambda *a, **k: make_bundle(Path("/opt/bundles"), *a, **k)
 make("sleep")
 make("slow-start", start="2000")

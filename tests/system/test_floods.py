@@ -1,6 +1,6 @@
 """Floods by a user without rights, against the unit in its sandbox: others are served, the watchdog is content, it can be stopped.
 
-The figures: build/floods.json. "Others are served" is judged beside a floor of the same run (tests/hostile/waits.py).
+The figures: build/floods.json. "Others are served" is judged beside a floor of the same run (tests/robustness/waits.py).
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.flood import SIGNALS
-from tests.hostile.waits import table
+from tests.robustness.flood import SIGNALS
+from tests.robustness.waits import table
 from tests.system.conftest import ROOT, Box
 
 Background = Callable[..., "subprocess.Popen[str]"]
@@ -40,7 +40,7 @@ def full(box: Box) -> Iterator[Box]:
 
 
 def flood(kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> str:
-    return f"echo $$ >{PID_FILE}; {PYTHON} tests.hostile.flood {ADDRESS} {kind} {seconds} {to}"
+    return f"echo $$ >{PID_FILE}; {PYTHON} tests.robustness.flood {ADDRESS} {kind} {seconds} {to}"
 
 
 def flooding(background: Background, kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> "subprocess.Popen[str]":
@@ -53,7 +53,7 @@ def flooding(background: Background, kind: str, seconds: float, to: str = "org.r
 
 def measured(box: Box) -> list[dict[str, Any]]:
     """The figures of all floods, which go to build/floods.json as well."""
-    command = box.command(f"{PYTHON} tests.hostile.waits {ADDRESS} {SECONDS}")
+    command = box.command(f"{PYTHON} tests.robustness.waits {ADDRESS} {SECONDS}")
     command[command.index("--timeout") + 1] = "590"
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -119,7 +119,7 @@ def memory_kib(box: Box) -> int:
     return int(box.run(f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status"))
 
 
-LISTENER = f"{PYTHON} tests.hostile.listener {ADDRESS}"
+LISTENER = f"{PYTHON} tests.robustness.listener {ADDRESS}"
 
 
 def signal_to(destination: str, interface: str, member: str) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ocibridge.message_ids import MessageId
+from ocibridge.systemd.message_ids import MessageId
 from tests.system.conftest import CALL, INSIDE_CALL, Box
 
 CALLER = {"CALLER_UID": "0", "CALLER_COMM": "busctl"}

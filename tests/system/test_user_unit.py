@@ -10,7 +10,7 @@ CALL = "busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk
 DOBBY = (
     "systemd-run --user -q --unit=dobby -p Type=dbus -p BusName=org.rdk.dobby"
     " --setenv=PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages --setenv=PYTHONDONTWRITEBYTECODE=1"
-    " /usr/bin/python3 -m dbusmock --session --template /src/tests/standin/dobby.py --parameters {}"
+    " /usr/bin/python3 -m dbusmock --session --template /src/tests/fake_dobby/dobby.py --parameters {}"
 )
 
 

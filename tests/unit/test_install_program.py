@@ -5,7 +5,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from ocibridge.bus import KNOWN_SDBUS
+from ocibridge.bus.connection import KNOWN_SDBUS
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ import pytest
 
 from ocibridge import errors
 from ocibridge.cli import _parser
-from ocibridge.config import Config, config_of, mapping_of
+from ocibridge.config.schema import Config, config_of, mapping_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "man").glob("*.rst"))

@@ -1,0 +1,1 @@
+"""python-sdbus behind an interface of our own: the one place that imports it."""

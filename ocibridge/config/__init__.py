@@ -1,0 +1,1 @@
+"""The configuration: its keys, its files, and reading it anew."""

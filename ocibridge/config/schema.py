@@ -1,0 +1,236 @@
+"""Configuration (design 11): one YAML mapping, every key optional, works with no file at all.
+
+Durations are written as systemd writes them ("150ms", "1min 30s") and are kept in seconds.
+"""
+
+import re
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from ocibridge import names
+from ocibridge.config import yaml_text
+from ocibridge.errors import shown
+from ocibridge.text import readable
+
+SHORTEST: Final = 0.001  # seconds
+LONGEST: Final = 365 * 86400.0
+UNITS: Final = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "": 1.0,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
+    "hr": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+    "days": 86400.0,
+}
+NUMBER: Final = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
+WORDS: Final = "|".join(sorted(filter(None, UNITS), key=len, reverse=True))
+# A number alone, or numbers that each have a unit: "1 000s" must not be read as 1 s and 0 s, nor "010" as 8 or 10.
+DURATION: Final = re.compile(rf"\s*(?:{NUMBER}|{NUMBER}\s*(?:{WORDS})(?:\s*{NUMBER}\s*(?:{WORDS}))*)\s*", re.ASCII)
+PART: Final = re.compile(rf"({NUMBER})\s*([a-z]*)")
+DURATION_EXPECTED: Final = (
+    'expected a duration such as 10, "150ms" or "1min 30s" (each number with its unit; no leading zero, colon or blank within a number)'
+)
+BUS_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
+INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
+ADDRESS: Final = re.compile(r"[a-z0-9-]+:[^,]*=.*")
+LONGEST_NAME: Final = 255
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the text names the file, the key and what was expected."""
+
+
+class Duration(float):
+    """Seconds."""
+
+
+class UnknownOrigin(StrEnum):
+    """Whether calls that might crash Dobby are let through for a container whose bundle we have not seen.
+
+    AUTO: for containers that others started, not for one that was started through us from a bundle that we could not read.
+    """
+
+    AUTO = "auto"
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
+class LogLevel(StrEnum):
+    """The least level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping in which every key has a default and no other key is taken."""
+
+
+class DobbyNames(_Section, frozen=True):
+    """Where Dobby is on the bus."""
+
+    service: str = names.DOBBY_SERVICE
+    object: str = names.DOBBY_OBJECT
+
+
+class Timeouts(_Section, frozen=True):
+    """How long a caller waits at most, from the arrival of its call."""
+
+    call: Duration = Duration(10)
+    start: Duration = Duration(20)
+    stop: Duration = Duration(10)
+    hibernate: Duration = Duration(20)
+    read: Duration = Duration(0.150)
+
+
+class Limits(_Section, frozen=True):
+    """How much may be under way."""
+
+    in_flight: int = 32
+    queued: int = 1024
+    per_caller: int = 64
+    per_user: int = 512
+
+
+class Log(_Section, frozen=True):
+    """What goes into the journal."""
+
+    level: LogLevel = LogLevel.INFO
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    bus: str = "system"
+    callsign: str = names.CALLSIGN
+    dobby: DobbyNames = DobbyNames()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    sweep_interval: Duration = Duration(10)
+    unknown_origin: UnknownOrigin = UnknownOrigin.AUTO
+    log: Log = Log()
+
+
+def mapping_of(text: str, origin: str) -> dict[str, Any]:
+    """The mapping in `text`, found right; `origin` is the file that errors name. Raises ConfigError."""
+    try:
+        data = yaml_text.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    mapping: dict[str, Any] = {} if data is None else data
+    checked(mapping, origin)
+    return mapping
+
+
+def checked(mapping: dict[str, Any], origin: str) -> Config:
+    """`config_of`, whose values are also checked against each other. Raises ConfigError, naming `origin`."""
+    try:
+        config = config_of(mapping)
+        _check(config)
+    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
+        raise ConfigError(f"{origin}: {readable(error)}") from None
+    return config
+
+
+def config_of(mapping: dict[str, Any]) -> Config:
+    """The configuration that has these keys, and the defaults for the others."""
+    return msgspec.convert(mapping, Config, dec_hook=_duration)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration as systemd.time(7) writes it: "150ms", "1min 30s"; a number alone is seconds."""
+    if not DURATION.fullmatch(text):
+        raise ValueError(f"{DURATION_EXPECTED}, got {shown(text)}")
+    return sum(float(number) * UNITS[unit] for number, unit in PART.findall(text))
+
+
+def bus_problem(where: str) -> str | None:
+    """Why `where` cannot be a bus; None if it can."""
+    if where in {"system", "session"} or (ADDRESS.fullmatch(where) and where.isprintable()):
+        return None
+    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", without control characters, got {shown(where)}'
+
+
+def _duration(kind: type, value: Any) -> Any:
+    """msgspec's hook for the one type that it does not know."""
+    if kind is not Duration:
+        raise NotImplementedError
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        # Not the value itself: aliases of aliases can make its text larger than memory.
+        raise ValueError(f"{DURATION_EXPECTED}, got a value of the type {type(value).__name__}")
+    seconds = seconds_of(value) if isinstance(value, str) else float(value)
+    if not SHORTEST <= seconds <= LONGEST:
+        raise ValueError(f"expected a duration between 1ms and 365d, got {shown(str(value))}")
+    return Duration(seconds)
+
+
+def _check(config: Config) -> None:
+    """What types cannot say."""
+    problems = {
+        "bus": bus_problem(config.bus),
+        "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name") or _reserved(config.callsign),
+        "dobby.service": _mismatch(INTERFACE_NAME, config.dobby.service, "a bus name") or _reserved(config.dobby.service),
+        "dobby.object": _mismatch(OBJECT_PATH, config.dobby.object, "an object path"),
+        **{f"limits.{key}": _outside(getattr(config.limits, key), 1, top) for key, top in LIMIT_TOPS.items()},
+    }
+    if config.callsign == config.dobby.service:
+        problems["callsign"] = f"must differ from dobby.service, which is {config.dobby.service} too: ocibridge would call itself"
+    for key, problem in problems.items():
+        if problem is not None:
+            raise ValueError(f"{key}: {problem}")
+
+
+# Dobby has 49 reply slots, for us and everybody else on the bus (facts, points 1 and 2).
+LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, "per_user": 1 << 20}
+
+
+def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:
+    if pattern.fullmatch(value) and len(value) <= LONGEST_NAME:
+        return None
+    return f"expected {what}, got {shown(value)}"
+
+
+def _reserved(name: str) -> str | None:
+    if name == names.DRIVER or name.startswith(f"{names.DRIVER}."):
+        return f"{shown(name)} belongs to the bus itself; choose a name outside {names.DRIVER}"
+    return None
+
+
+def _outside(value: int, least: int, most: int) -> str | None:
+    return None if least <= value <= most else f"expected a number from {least} to {most}, got {value}"
+
+
+class Settings:
+    """`now` is the configuration of this moment: whoever needs a value asks for it each time."""
+
+    def __init__(self, config: Config) -> None:
+        self.now = config
+
+    def take(self, new: Config) -> list[str]:
+        """Take over what can change in a running daemon; the keys that differ and need a restart, which keep their values."""
+        old = self.now
+        self.now = msgspec.structs.replace(new, bus=old.bus, callsign=old.callsign, dobby=old.dobby)
+        pairs = {
+            "bus": (old.bus, new.bus),
+            "callsign": (old.callsign, new.callsign),
+            "dobby.service": (old.dobby.service, new.dobby.service),
+            "dobby.object": (old.dobby.object, new.dobby.object),
+        }
+        return [key for key, (before, after) in pairs.items() if before != after]

@@ -1,0 +1,1 @@
+"""The copy of what Dobby has: observations in, events out."""

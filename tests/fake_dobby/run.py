@@ -1,0 +1,44 @@
+"""`make run`: a private bus, the stand-in Dobby and ocibridge, until Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+
+from tests.fake_dobby.processes import ROOT, ocibridge, private_bus, standin_dobby
+
+TEXT = """
+ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell, paste:
+
+cd {root}
+export DBUS_SESSION_BUS_ADDRESS='{address}'
+oci() {{ busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }}
+oci listContainers
+busctl --user get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus ContainerCount
+busctl --user --no-pager introspect org.rdk.OCIContainer /org/rdk/OCIContainer
+
+The README's first session goes on from here. Ctrl-C ends it all.
+"""
+
+
+def main() -> None:
+    # SIGINT too: a shell without job control starts `make run &` with it ignored, and Python would leave it so.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with (
+        tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
+        private_bus() as address,
+        standin_dobby(address, rewrites=False),  # the examples in the working tree stay as they are
+        ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge,
+    ):
+        wait = ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"]
+        subprocess.run(wait, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True)
+        print(TEXT.format(root=ROOT, address=address), flush=True)
+        sys.exit(f"ocibridge has ended by itself, with {bridge.child.wait()}")
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()

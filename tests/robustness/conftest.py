@@ -1,0 +1,110 @@
+"""ocibridge as a process of its own, before a stand-in Dobby, on a bus that lets everybody do everything."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_dobby.processes import ROOT, Process, ocibridge, private_bus, standin_dobby
+from tests.robustness.wire import INTERFACE, OURS, Wire
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Who is attacked, and where. `log`: what it has on stderr; `honest`: how an honest call ends in the end."""
+
+    address: str
+    process: Process
+    log: Path
+    honest: str
+
+    @property
+    def memory_kib(self) -> int:
+        return self._status("VmRSS:")
+
+    @property
+    def peak_kib(self) -> int:
+        """The most that it has had so far."""
+        return self._status("VmHWM:")
+
+    def _status(self, line: str) -> int:
+        lines = Path(f"/proc/{self.process.child.pid}/status").read_text().splitlines()
+        return next(int(found.split()[1]) for found in lines if found.startswith(line))
+
+    @property
+    def files(self) -> int:
+        return len(list(Path(f"/proc/{self.process.child.pid}/fd").iterdir()))
+
+    def caller(self) -> Wire:
+        return Wire(self.address)
+
+    def check(self) -> None:
+        """It lives, serves an honest caller, and nothing has surprised it."""
+        assert self.process.child.poll() is None
+        with self.caller() as honest:
+            assert honest.outcome("listContainers") == self.honest
+        said = self.log.read_text()
+        assert "unforeseen" not in said, said[-2000:]
+        assert "Traceback" not in said, said[-2000:]
+
+
+Attack = Callable[..., Victim]
+
+
+def unit_environment() -> dict[str, str]:
+    """What the unit's `Environment=` has."""
+    lines = (ROOT / "systemd" / "ocibridge.service").read_text().splitlines()
+    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
+
+
+def until_owned(address: str, name: str = OURS) -> None:
+    """Until somebody on that bus has that name."""
+    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
+    subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+
+
+def start_by_others(victim: Victim, count: int) -> None:
+    """The stand-in has so many containers more, c0, c1, …; returns when ocibridge has them too."""
+    with victim.caller() as caller:
+        fate = {"destination": "org.rdk.dobby", "path": "/org/rdk/dobby", "interface": "org.freedesktop.DBus.Mock"}
+        assert caller.outcome("StartsByOthers", "i", (count,), **fate) == "reply"
+        while len(caller.reply(caller.call("listContainers")).body[0]) < count:
+            pass
+
+
+@pytest.fixture
+def attack(tmp_path: Path) -> Iterator[Attack]:
+    """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""
+    with ExitStack() as stack:
+        victims = []
+
+        def start(*, dobby: bool = True, **keys: Any) -> Victim:
+            """`keys`: of its configuration."""
+            address = stack.enter_context(private_bus("system"))
+            if dobby:
+                stack.enter_context(standin_dobby(address, tmp_path))
+                until_owned(address, "org.rdk.dobby")
+            log = tmp_path / "log"
+            file = stack.enter_context(log.open("wb"))
+            configuration = tmp_path / "ocibridge.yaml"
+            configuration.write_text(json.dumps(keys))
+            options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment()
+            process = stack.enter_context(ocibridge(address, *options, environment=environment, stderr=file))
+            until_owned(address)
+            victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))
+            return victims[-1]
+
+        yield start
+        for victim in victims:
+            victim.check()
+
+
+@pytest.fixture
+def victim(attack: Attack) -> Victim:
+    """One before a stand-in Dobby."""
+    return attack()

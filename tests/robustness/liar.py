@@ -1,0 +1,72 @@
+"""Somebody in Dobby's place who answers what he likes."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from dbus_fast import Message, MessageType
+
+from tests.robustness.wire import DRIVER, Wire
+
+Answer = Callable[[Message], Message | None]
+
+
+def returning(signature: str, *body: Any) -> Answer:
+    """Every call is answered with that."""
+    return lambda call: Message.new_method_return(call, signature, list(body))
+
+
+def refusing(name: str, text: str) -> Answer:
+    """Every call is answered with that error."""
+    return lambda call: Message.new_error(call, name, text)
+
+
+class Liar:
+    """Owns org.rdk.dobby for as long as its `with` block lasts; `answer` may be another one at any time.
+
+    `flags`, `becomes`: of RequestName, and what comes of it (2: it waits in the queue for the name).
+    """
+
+    def __init__(self, address: str, answer: Answer, *, flags: int = 0, becomes: int = 1) -> None:
+        self.answer = answer
+        self._flags, self._becomes = flags, becomes
+        self.asked: list[str] = []
+        self._wire = Wire(address)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> "Liar":
+        where = {"destination": DRIVER, "path": "/", "interface": DRIVER}
+        asked = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
+        assert self._wire.reply(asked).body == [self._becomes]
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._wire.hang_up()
+        self._thread.join()
+        self._wire.__exit__(kind, value, trace)
+
+    def _listen(self) -> None:
+        with suppress(OSError, EOFError):
+            while True:
+                message = self._wire.next()
+                if message.message_type is MessageType.METHOD_CALL:
+                    self.asked.append(str(message.member))
+                    answer = self.answer(message)
+                    if answer is not None:
+                        self._wire.send(answer)
+
+    def give_up_the_name(self) -> None:
+        """Stay on the bus, without the name."""
+        self._wire.call("ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER)
+
+    def send(self, message: Message) -> None:
+        """Send what belongs nowhere, or comes too late."""
+        self._wire.send(message)
+
+    def signal(self, member: str, signature: str, *body: Any) -> None:
+        """Send a signal of Dobby's."""
+        where: dict[str, Any] = {"path": "/org/rdk/dobby", "interface": "org.rdk.dobby.ctrl1", "member": member}
+        self._wire.send(Message(message_type=MessageType.SIGNAL, signature=signature, body=list(body), **where))

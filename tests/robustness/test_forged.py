@@ -1,0 +1,41 @@
+"""Signals that anybody may send to our connection alone, by the thousand: none is believed, none is a bug, none is kept."""
+
+import json
+import os
+
+import pytest
+
+from tests.robustness.conftest import Victim
+from tests.robustness.flood import SIGNALS
+from tests.robustness.test_abuse import PROPERTIES
+from tests.robustness.waits import NOBODY, driver, flooding, memory_kib
+from tests.robustness.wire import INTERFACE, OURS
+
+SECONDS = 1.0
+GROWTH_KIB = 8 << 10
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_forged_to_us(victim: Victim, kind: str) -> None:
+    """The bus lets them pass sd-bus's match: a rule that names a well-known sender matches any sender of a unicast signal."""
+    uid = NOBODY if os.geteuid() == 0 else os.geteuid()
+    with victim.caller() as honest:
+        owner = driver(honest, "GetNameOwner", "s", OURS)
+        before, served = victim.memory_kib, 0
+        with flooding(victim.address, kind, SECONDS, owner, uid) as forger:
+            while forger.poll() is None:
+                assert honest.is_served()
+                served += 1
+            assert forger.stdout is not None
+            sent = json.loads(forger.stdout.readline())
+        # Signals that were taken from the bus are worked off before this call.
+        assert honest.reply(honest.call("listContainers")).body == [[]]
+        status = honest.reply(honest.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES)).body[0].value
+    said = victim.log.read_text()
+    peak = memory_kib(victim.process.child.pid, "VmHWM")
+    print(f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, memory {before} → {peak} KiB, {status}")
+    assert sent["messages"] > 1000
+    assert served > 1
+    assert said.count("unforeseen") == 0
+    assert peak < before + GROWTH_KIB
+    assert status == "ready"

@@ -1,0 +1,113 @@
+"""A Dobby whose answers are no answers: what cannot be believed is not, and every caller is told so in the words of the document."""
+
+from collections.abc import Callable
+
+import pytest
+from dbus_fast import Message, MessageType, Variant
+
+from ocibridge import errors
+from tests.robustness.conftest import Attack, Victim
+from tests.robustness.liar import Answer, Liar, refusing, returning
+from tests.robustness.wire import DRIVER, INTERFACE, Wire
+
+CLOSED_LIST = {error.dbus_name for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "dbus_name")}
+STANDARD = "org.freedesktop.DBus.Error."
+MANY = 50
+LIES: dict[str, Answer] = {
+    "nothing": returning(""),
+    "a string": returning("s", "7"),
+    "a boolean": returning("b", True),
+    "an int64": returning("x", 2),
+    "a double": returning("d", float("nan")),
+    "a variant": returning("v", Variant("i", 2)),
+    "a struct": returning("(is)", (1, "a")),
+    "lists of different length": returning("aias", [1, 2], ["a"]),
+    "lists the other way round": returning("asai", ["a"], [1]),
+    "one id twice": returning("aias", [1, 2], ["a", "a"]),
+    "one descriptor twice": returning("aias", [1, 1], ["a", "b"]),
+    "descriptors that are none": returning("aias", [-1, 0, -(1 << 31), (1 << 31) - 1], ["a", "b", "c", "d"]),
+    "ids that are none": returning("aias", [1, 2, 3], ["", "../..", "\x1b[2J\n" + "x" * 5000]),
+    "ten thousand containers": returning("aias", list(range(1, 10_001)), [f"c{n}" for n in range(1, 10_001)]),
+    "a state that is none": returning("i", 4711),
+    "an error without a reason": refusing(f"{STANDARD}Failed", ""),
+    "an unknown error": refusing("com.example.Oops", "\x1b[31m\n%s"),
+    "a Python error": refusing("org.python.Error.SystemExit", "1"),
+    "that he is not there": refusing(f"{STANDARD}ServiceUnknown", "gone"),
+    "that he is deaf": refusing(f"{STANDARD}UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1."),
+    "that he lacks it": refusing(f"{STANDARD}UnknownMethod", "No handler for method"),
+    "access denied": refusing(f"{STANDARD}AccessDenied", "no"),
+    "limits exceeded": refusing(f"{STANDARD}LimitsExceeded", "no"),
+}
+CALLS = (
+    ("listContainers", "", ()), ("getContainerState", "s", ("a",)), ("getContainerInfo", "s", ("a",)), ("pauseContainer", "s", ("a",)),
+    ("stopContainer", "sb", ("a", True)), ("startContainerFromDobbySpec", "sss", ("a", "{}", "")), ("execCommand", "sss", ("a", "", "x")),
+    ("annotate", "sss", ("a", "k", "v")), ("unmount", "ss", ("a", "/x")), ("getLastExit", "s", ("a",)),
+)  # fmt: skip
+
+
+@pytest.fixture
+def lonely(attack: Attack) -> Victim:
+    """On a bus without any Dobby."""
+    return attack(dobby=False)
+
+
+def use(caller: Wire) -> set[str]:
+    """How calls of all kinds end, sent at once."""
+    serials = [caller.call(*call) for call in CALLS]
+    answers = [caller.reply(serial) for serial in serials]
+    return {"reply" if a.message_type is MessageType.METHOD_RETURN else str(a.error_name) for a in answers}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_lies(lonely: Victim, lie: str) -> None:
+    with Liar(lonely.address, LIES[lie]), lonely.caller() as caller:
+        for _ in range(3):
+            assert use(caller) <= CLOSED_LIST - {errors.Failed.dbus_name} | {"reply"}
+
+
+def test_lies_between_any_two_answers(lonely: Victim) -> None:
+    """Each answer is another lie, and signals that make no sense come in between."""
+    lies = list(LIES.values())
+    turn = iter(range(1_000_000))
+
+    def any_lie(call: Message) -> Message | None:
+        number = next(turn)
+        return None if number % 29 == 0 else lies[number * 7 % len(lies)](call)  # some are not answered at all
+
+    with Liar(lonely.address, any_lie) as liar, lonely.caller() as caller:
+        for number in range(MANY):
+            liar.signal("Started", "is", number % 5 - 1, "ab"[number % 2])
+            liar.signal("StoppedWithStatus", "isi", number % 3, "ab"[number % 2], -(number << 20))
+            liar.signal("Stopped", "is", number % 4, "ab"[number % 2])
+            liar.signal("Hibernated", "is", number % 4, "ab"[number % 2])
+            liar.signal("Started", "ss", "1", "a")
+            outcome = caller.outcome("getLastExit", "s", ("a",))
+            assert outcome in CLOSED_LIST | {"reply"}
+            assert caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
+
+
+def test_a_name_that_flaps(lonely: Victim) -> None:
+    """A thousand owners, each gone before it could be asked much: the last word counts."""
+    files = lonely.files
+    with Wire(lonely.address) as owner, lonely.caller() as caller:
+        for _ in range(1000):
+            for member, signature, body in (("RequestName", "su", ["org.rdk.dobby", 0]), ("ReleaseName", "s", ["org.rdk.dobby"])):
+                owner.send(Message(destination=DRIVER, path="/", interface=DRIVER, member=member, signature=signature, body=body))
+        last = owner.call("NameHasOwner", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER)
+        assert owner.reply(last).body == [False]
+        until(lambda: status(caller) == "absent")
+        assert caller.outcome("listContainers") == f"{INTERFACE}.Error.DobbyUnavailable"
+    assert lonely.files <= files + 1
+
+
+def status(caller: Wire) -> str:
+    asked = caller.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface="org.freedesktop.DBus.Properties")
+    return str(caller.reply(asked).body[0].value)
+
+
+def until(holds: Callable[[], bool], tries: int = 2000) -> None:
+    """Each try is a call over the bus: that is what bounds it."""
+    for _ in range(tries):
+        if holds():
+            return
+    raise AssertionError("it has not come to that")

@@ -1,0 +1,145 @@
+"""The random Dobby: its containers, its one work queue, and what it puts on the wire to us (facts 3, 6, 7)."""
+
+import itertools
+from collections import deque
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from tests.stateful.plain_model import Question
+
+IDS = st.sampled_from(["a", "b", "c.d"])
+# Exit 0 and others, signals with and without a core, and words that tell of no end.
+STATUSES = st.sampled_from([0, 256, 10752, 65280, 15, 9, 139, 6, 0x7F, -1])
+WORDS = st.sampled_from(["Running", "Paused", "Hibernating", "Hibernated", "Awakening", "Starting", "Stopping", "Invalid", "Invalid"])
+
+
+class Real:
+    """A container as Dobby has it."""
+
+    def __init__(self, number: int, restarts: bool) -> None:
+        self.number = number
+        self.restarts = restarts  # when it crashes: only a spec can ask for that
+        self.word = "Running"
+
+
+class World(RuleBasedStateMachine):
+    """What happens on Dobby's side. The wire keeps its order; what is on it arrives later, or after Dobby's death."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = itertools.count(1)
+        self.lives = itertools.count(1)
+        self.life = ""  # of the Dobby that runs
+        self.real: dict[str, Real] = {}
+        self.erased: list[tuple[int, str, int]] = []  # gone, and Dobby has not said so yet
+        self.queue: deque[Question] = deque()
+        self.wire: deque[tuple[Any, ...]] = deque()
+
+    @precondition(lambda self: not self.life)
+    @rule(there=st.booleans(), quickly=st.booleans())
+    def returns(self, there: bool, quickly: bool) -> None:
+        self.life = f":1.{next(self.lives)}"
+        self.wire.append(("Appeared", self.life))
+        if there:
+            self.real["a"] = Real(next(self.numbers), restarts=True)
+        if quickly:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """All that is on its way arrives, and Dobby answers all that it was asked."""
+        raise NotImplementedError
+
+    @precondition(lambda self: self.life)
+    @rule(really=st.integers(0, 7))
+    def dies(self, really: int) -> None:
+        """Seldom, or nothing else would ever happen."""
+        if not really:
+            self.death()
+
+    @precondition(lambda self: self.real)
+    @rule(how=st.sampled_from([9, 15]), leaves=st.booleans())
+    def is_stopped_with_its_containers(self, how: int, leaves: bool) -> None:
+        """As systemd does it: the containers first. Sometimes Dobby stays all the same."""
+        for name in list(self.real):
+            self.exits(name, how)
+        self.says_what_has_ended()
+        if leaves:
+            self.death()
+
+    def death(self) -> None:
+        self.life = ""
+        self.real.clear()
+        self.erased.clear()
+        self.queue.clear()
+        self.wire.append(("Lost",))
+
+    @precondition(lambda self: self.life)
+    @rule(name=IDS)
+    def somebody_starts(self, name: str) -> None:
+        if name not in self.real:
+            self.start(name)
+
+    def start(self, name: str, *, restarts: bool = True) -> int:
+        self.real[name] = Real(next(self.numbers), restarts)
+        self.wire.append(("Started", self.real[name].number, name))
+        return self.real[name].number
+
+    @rule(name=IDS, status=STATUSES)
+    def exits(self, name: str, status: int) -> None:
+        if name in self.real:
+            self.erased.append((self.real.pop(name).number, name, status))
+
+    @precondition(lambda self: self.erased)
+    @rule()
+    def says_what_has_ended(self) -> None:
+        for number, name, status in self.erased:
+            self.wire.append(("EndStatus", number, name, status))
+            self.wire.append(("Stopped", number, name))
+        self.erased.clear()
+
+    @rule(name=IDS)
+    def vanishes(self, name: str) -> None:
+        self.real.pop(name, None)
+
+    @rule(name=IDS, status=STATUSES)
+    def restarts_on_crash(self, name: str, status: int) -> None:
+        if name in self.real and self.real[name].restarts:
+            number = self.real[name].number
+            self.real[name].word = "Running"
+            for word in ("Started", "Started", "EndStatus", "Stopped"):
+                self.wire.append((word, number, name, *([status] if word == "EndStatus" else [])))
+
+    @rule(name=IDS, word=WORDS, say=st.booleans())
+    def changes(self, name: str, word: str, say: bool) -> None:
+        if name in self.real:
+            self.real[name].word = word
+            if say and word in {"Hibernated", "Running"}:
+                self.wire.append(("StateSignal", self.real[name].number, name, word))
+
+    @precondition(lambda self: self.queue)
+    @rule(fails=st.booleans(), count=st.integers(1, 6))
+    def works(self, fails: bool, count: int) -> None:
+        for _ in range(min(count, len(self.queue))):
+            question = self.queue.popleft()
+            self.wire.append(("reply", question, self.do(question, fails)))
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def works_and_the_answer_is_lost(self) -> None:
+        if self.queue[0].kind != "Start":  # then the bridge knows no end of it either
+            self.do(self.queue.popleft(), fails=False)
+
+    def do(self, question: Question, fails: bool) -> Any:
+        match question.kind:
+            case "List":
+                return [(real.number, name) for name, real in sorted(self.real.items())]
+            case "GetState":
+                return next((real.word for real in self.real.values() if real.number == question.about), "Invalid")
+            case "Start":
+                return 0 if fails or question.about in self.real else self.start(question.about, restarts=question.restarts)
+            case _:
+                if not fails:
+                    self.exits(question.about, 15)
+                return not fails

@@ -1,0 +1,99 @@
+"""Hibernations and wakeups that something else overtakes before the next look at the state."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.lookup import Lookup
+from ocibridge.bridge.transitions import Changes
+from ocibridge.bridge.waiters import Waits
+from ocibridge.config.schema import Config, Settings
+from ocibridge.errors import DobbyRefused, WrongState
+from ocibridge.mirror.observations import StateSeen, StateSignal
+from ocibridge.model import SubState
+from tests.unit.mirror.test_mirror import Seen, found
+
+Step = Callable[["Scene"], SubState]
+
+
+class Scene:
+    """A Dobby that says yes to everything; at each look at the state the next step happens."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.seen = Seen()
+        self.seen.run("a", 91)
+        self.steps = list(steps)
+        self.container = found(self.seen.mirror, "a")
+        dobby = cast("Dobby", self)
+        self.changes = Changes(self.seen.mirror, dobby, Lookup(self.seen.mirror, dobby, Settings(Config())), Waits(self.seen.mirror))
+
+    def hibernate(self, *_: Any) -> "asyncio.Future[bool]":
+        return self.answer(True)
+
+    wakeup = hibernate
+
+    def state(self, _descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
+        assert fresh
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        substate = step(self)
+        self.seen(StateSeen, self.seen.mirror.position, 91, substate)
+        return self.answer(substate)
+
+    def answer(self, value: Any) -> "asyncio.Future[Any]":
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer.set_result(value)
+        return answer
+
+
+def is_now(substate: SubState, *signals: SubState) -> Step:
+    """After these signals it shows that state."""
+
+    def step(scene: Scene) -> SubState:
+        for signal in signals:
+            scene.seen(StateSignal, 91, "a", signal)
+        return substate
+
+    return step
+
+
+async def test_hibernated_and_woken_at_once_has_been_hibernated() -> None:
+    scene = Scene(is_now(SubState.AWAKENING, SubState.HIBERNATED))
+    await scene.changes.hibernate(scene.container, "")
+
+
+async def test_awoken_and_hibernating_again_has_been_woken() -> None:
+    scene = Scene(is_now(SubState.HIBERNATING, SubState.RUNNING))
+    scene.seen(StateSignal, 91, "a", SubState.HIBERNATED)
+    await scene.changes.wakeup(scene.container)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [is_now(SubState.AWAKENING)],
+        [is_now(SubState.RUNNING, SubState.RUNNING)],
+        [is_now(SubState.RUNNING), is_now(SubState.RUNNING, SubState.RUNNING)],  # the signal comes a moment after the state
+    ],
+)
+async def test_woken_before_it_was_hibernated(steps: list[Step]) -> None:
+    scene = Scene(*steps)
+    with pytest.raises(WrongState, match="woken"):
+        await scene.changes.hibernate(scene.container, "")
+
+
+async def test_back_to_running_without_a_signal_is_a_failure_of_memcr() -> None:
+    scene = Scene(is_now(SubState.RUNNING, SubState.RUNNING))
+    scene.seen(StateSignal, 91, "a", SubState.RUNNING)  # an older wakeup
+    scene.steps = [is_now(SubState.RUNNING)]
+    with pytest.raises(DobbyRefused, match="memcr"):
+        await scene.changes.hibernate(scene.container, "")
+
+
+async def test_a_wakeup_that_leads_back_is_a_failure_of_memcr() -> None:
+    scene = Scene(is_now(SubState.HIBERNATED))
+    scene.seen(StateSignal, 91, "a", SubState.HIBERNATED)
+    with pytest.raises(DobbyRefused, match="memcr"):
+        await scene.changes.wakeup(scene.container)

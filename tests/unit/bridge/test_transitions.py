@@ -1,0 +1,238 @@
+"""Pause, resume, hibernate and wakeup against a Dobby whose every answer the test gives."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.lookup import Lookup
+from ocibridge.bridge.transitions import Changes
+from ocibridge.bridge.waiters import Waits
+from ocibridge.config.schema import Config, Settings
+from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState
+from ocibridge.mirror.events import Event
+from ocibridge.mirror.mirror import Mirror
+from ocibridge.mirror.observations import DobbyAppeared, PictureTaken, StateSeen, StateSignal, Stopped
+from ocibridge.model import Container, SubState
+from tests.unit.mirror.test_mirror import Seen, found
+
+RUNNING, PAUSED, INVALID = SubState.RUNNING, SubState.PAUSED, SubState.INVALID
+HIBERNATING, HIBERNATED, AWAKENING = SubState.HIBERNATING, SubState.HIBERNATED, SubState.AWAKENING
+
+
+@dataclass
+class Asked:
+    """One question to Dobby."""
+
+    what: str
+    fresh: bool
+    answer: "asyncio.Future[Any]"
+
+
+class Questioned:
+    """Keeps each question until the test answers it."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._asked: asyncio.Queue[Asked] = asyncio.Queue()
+
+    def __getattr__(self, what: str) -> Callable[..., "asyncio.Future[Any]"]:
+        def ask(*_: Any, fresh: bool = False) -> "asyncio.Future[Any]":
+            asked = Asked(what, fresh, asyncio.get_running_loop().create_future())
+            self._asked.put_nowait(asked)
+            return asked.answer
+
+        return ask
+
+    def require(self) -> None:
+        """Dobby is always there."""
+
+    def busy_with(self) -> str:
+        return "Dobby owes no answer"
+
+    async def next(self, what: str) -> Asked:
+        """The next question, which is `what`."""
+        async with asyncio.timeout(10):
+            asked = await self._asked.get()
+        assert asked.what == what
+        return asked
+
+    async def answer(self, what: str, answer: Any) -> Asked:
+        """Answer the next question. The mirror sees a state before the asker does, as with the real client."""
+        asked = await self.next(what)
+        if isinstance(answer, SubState):
+            self._seen(StateSeen, self._seen.mirror.position, 91, answer)
+        asked.answer.set_result(answer)
+        return asked
+
+
+class Told(Seen):
+    """A mirror whose events reach the waits while they happen, as in the daemon."""
+
+    def __init__(self) -> None:
+        super().__init__(ready=False)
+        self.mirror = Mirror(self._emit, itertools.count(1000).__next__)
+        self.waits = Waits(self.mirror)
+        for kind in (DobbyAppeared, PictureTaken):
+            self(kind)
+        self.events.clear()
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        self.waits.happened(event)
+
+
+@dataclass
+class Scene:
+    seen: Told
+    dobby: Questioned
+    container: Container
+    changes: Changes
+    running: "list[asyncio.Task[None]]" = field(default_factory=list)
+
+    def begin(self, verb: str) -> "asyncio.Task[None]":
+        options = [""] if verb == "hibernate" else []
+        self.running.append(asyncio.create_task(getattr(self.changes, verb)(self.container, *options)))
+        return self.running[-1]
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    seen = Told()
+    seen.run("a", 91)
+    dobby = Questioned(seen)
+    port = cast("Dobby", dobby)
+    changes = Changes(seen.mirror, port, Lookup(seen.mirror, port, Settings(Config())), seen.waits)
+    scene = Scene(seen, dobby, found(seen.mirror, "a"), changes)
+    yield scene
+    for task in scene.running:
+        task.cancel()
+    await asyncio.gather(*scene.running, return_exceptions=True)
+
+
+slow_changes = pytest.mark.parametrize(
+    ("verb", "passing", "wanted"), [("hibernate", HIBERNATING, HIBERNATED), ("wakeup", AWAKENING, RUNNING)]
+)
+quick_changes = pytest.mark.parametrize(("verb", "before", "wanted"), [("pause", RUNNING, PAUSED), ("resume", PAUSED, RUNNING)])
+
+
+@slow_changes
+async def test_it_has_happened_when_dobby_shows_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, wanted: SubState
+) -> None:
+    """A signal is a reason to look at once; what is seen then counts."""
+    monkeypatch.setattr("ocibridge.bridge.transitions.LOOK_AGAIN_SECONDS", 3600)
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    assert (await scene.dobby.answer("state", passing)).fresh
+    for _ in range(10):
+        await asyncio.sleep(0)  # it has the answer, and waits for the signal
+    assert not change.done()
+    scene.seen(StateSignal, 91, "a", wanted)
+    assert (await scene.dobby.answer("state", wanted)).fresh
+    await change
+
+
+@slow_changes
+async def test_a_state_of_0_is_an_end(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+    """Dobby has no such container any more, and its signal has not come yet: the mirror still has it, in its last state."""
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    for last_seen in (passing, wanted):
+        scene.seen(StateSignal, 91, "a", last_seen)
+    await scene.dobby.answer("state", INVALID)
+    with pytest.raises(NoSuchContainer, match=f"ended during {verb}"):
+        await change
+
+
+@slow_changes
+async def test_an_end_that_overtakes_the_answer(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    for last_seen in (passing, wanted):
+        scene.seen(StateSignal, 91, "a", last_seen)
+    scene.seen(Stopped, 91, "a")
+    await scene.dobby.answer("state", wanted)
+    with pytest.raises(NoSuchContainer, match=f"ended during {verb}"):
+        await change
+
+
+@slow_changes
+async def test_the_state_of_another_container_is_no_answer(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+    """It has the id and the descriptor of the one that has ended."""
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    for last_seen in (passing, wanted):
+        scene.seen(StateSignal, 91, "a", last_seen)
+    scene.seen(Stopped, 91, "a")
+    scene.seen.run("a", 91)
+    await scene.dobby.answer("state", wanted)
+    with pytest.raises(NoSuchContainer, match=f"ended during {verb}"):
+        await change
+
+
+@pytest.mark.parametrize(("verb", "passing", "back"), [("hibernate", HIBERNATING, RUNNING), ("wakeup", AWAKENING, HIBERNATED)])
+async def test_a_failure_without_a_signal_is_found_by_looking_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, back: SubState
+) -> None:
+    monkeypatch.setattr("ocibridge.bridge.transitions.LOOK_AGAIN_SECONDS", 0)
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    for _ in range(3):
+        await scene.dobby.answer("state", passing)
+    await scene.dobby.answer("state", back)
+    if verb == "hibernate":  # Awoken may be signalled a moment after the state has changed: asked once more, so that it is seen
+        await scene.dobby.answer("state", back)
+    with pytest.raises(DobbyRefused, match=f"accepted {verb}Container"):
+        await change
+
+
+@pytest.mark.parametrize(("verb", "needed", "now"), [("hibernate", RUNNING, PAUSED), ("wakeup", HIBERNATED, RUNNING)])
+async def test_a_no_to_a_slow_change_is_explained(scene: Scene, verb: str, needed: SubState, now: SubState) -> None:
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=False)
+    await scene.dobby.answer("state", now)
+    with pytest.raises(WrongState, match=f"{verb}Container needs it to be {needed}, and it is {now}"):
+        await change
+
+
+@quick_changes
+async def test_a_no_to_a_quick_change_is_explained(scene: Scene, verb: str, before: SubState, wanted: SubState) -> None:
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=False)
+    await scene.dobby.answer("state", wanted)
+    await scene.dobby.answer("state", wanted)
+    with pytest.raises(WrongState, match=f"{verb}Container needs it to be {before}, and it is {wanted}"):
+        await change
+
+
+@quick_changes
+async def test_a_yes_is_checked_right_behind_the_request(scene: Scene, verb: str, before: SubState, wanted: SubState) -> None:
+    change = scene.begin(verb)
+    request, check = await scene.dobby.next(verb), await scene.dobby.next("state")  # both are out before either is answered
+    assert check.fresh
+    request.answer.set_result(True)
+    check.answer.set_result(wanted)
+    await change
+    del before
+
+
+@quick_changes
+@pytest.mark.parametrize("then", ["wanted", "before", "gone"])
+async def test_a_check_that_was_too_early_is_repeated(scene: Scene, verb: str, before: SubState, wanted: SubState, then: str) -> None:
+    change = scene.begin(verb)
+    await scene.dobby.answer(verb, answer=True)
+    await scene.dobby.answer("state", before)
+    assert (await scene.dobby.answer("state", {"wanted": wanted, "before": before, "gone": INVALID}[then])).fresh
+    if then == "wanted":
+        await change
+    elif then == "before":
+        with pytest.raises(DobbyRefused, match=f"accepted {verb}Container, yet .* is not {wanted}"):
+            await change
+    else:
+        with pytest.raises(NoSuchContainer, match=f"ended during {verb}Container"):
+            await change

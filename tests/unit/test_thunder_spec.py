@@ -1,0 +1,100 @@
+"""What JSON-RPC takes against what the document says: names, types, what is optional; and against the D-Bus face."""
+
+import json
+import re
+import shlex
+import types
+import typing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from ocibridge.api.json_rpc_params import METHODS, Params
+from tests.thunder_spec import plugin
+
+TYPES = {"string": str, "boolean": bool, "array": list[str]}
+# Beyond the document: what the plugin's own code takes (plugins-and-users, 1.1 and 1.2).
+OF_THE_PLUGIN = {
+    "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation", "mount", "unmount",
+}  # fmt: skip
+README = Path(__file__).parents[2] / "README.md"
+XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"
+
+
+def fields(params: type[Params]) -> dict[str, tuple[object, bool]]:
+    """Name to type and whether it may be left out."""
+    found = {}
+    for field in msgspec.structs.fields(params):
+        kinds = [kind for kind in typing.get_args(field.type) or [field.type] if kind is not types.NoneType]
+        optional = types.NoneType in typing.get_args(field.type)
+        assert optional == (not field.required), "null is the same as left out"
+        found[field.name] = (kinds[0] if field.type is not list[str] else field.type, optional)
+    return found
+
+
+@pytest.mark.skipif(not plugin.ORIGINAL.exists(), reason="the original is beside the project where it is developed")
+def test_the_copy_is_the_document() -> None:
+    assert plugin.DOCUMENT.read_bytes() == plugin.ORIGINAL.read_bytes()
+
+
+def test_the_methods() -> None:
+    documented = [method.name for method in plugin.methods()]
+    assert len(documented) == 9
+    assert set(METHODS) == set(documented) | OF_THE_PLUGIN
+
+
+@pytest.mark.parametrize("method", plugin.methods(), ids=str)
+def test_the_table_of_parameters(method: plugin.Method) -> None:
+    taken = fields(METHODS[method.name][0])
+    if method.name == "startContainerFromDobbySpec":
+        assert taken.pop("westerosSocket") == (str, True)  # as the plugin takes it
+    rows = {row.name: (TYPES[row.type], row.optional) for row in method.parameters if not row.name.endswith("[#]")}
+    assert taken == rows
+    assert list(taken) == list(rows)
+    for row in method.parameters:
+        if row.name.endswith("[#]"):
+            assert taken[row.name.removesuffix("[#]")] == (list[str], True)
+            assert row.type == "string"
+
+
+def test_the_alias_takes_the_same() -> None:
+    assert METHODS["executeCommand"] == METHODS["execCommand"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
+    """In order; but for mount, whose flags and data the plugin has as options."""
+    (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == name]
+    arguments = [a.get("name") for a in method.iter("arg") if a.get("direction") == "in"]
+    extra = {"startContainerFromDobbySpec": ["westerosSocket"]}.get(name, [])
+    assert [*METHODS[name][0].names()] == [{"flags": "options"}.get(str(a), a) for a in arguments] + extra
+
+
+ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("request_", "line"), ROWS)
+def test_a_row_of_the_readme(request_: str, line: str) -> None:
+    """The busctl line says to D-Bus what the Thunder request says."""
+    asked = json.loads(request_)
+    given = METHODS[asked["method"]][0]
+    words: list[str] = []
+    for value in msgspec.convert(asked.get("params", {}), given).arguments():
+        match value:
+            case bool():
+                words.append(str(value).lower())
+            case list():
+                words += [str(len(value)), *value]
+            case _:
+                words.append(value)
+    if asked["method"] == "startContainerFromDobbySpec":
+        assert words.pop() == ""  # the plugin's westerosSocket is no argument on D-Bus
+    (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == asked["method"]]
+    signature = "".join(a.get("type", "") for a in method.iter("arg") if a.get("direction") == "in")
+    assert shlex.split(line) == [asked["method"], *([signature] if signature else []), *words]
+
+
+def test_every_documented_method_has_a_row() -> None:
+    assert {json.loads(request)["method"] for request, _ in ROWS} == {method.name for method in plugin.methods()}
