@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -224,6 +225,10 @@ def test_a_bus_that_reads_from_us_no_longer(tmp_path: Path) -> None:
         assert code == os.EX_UNAVAILABLE
         (told,) = [each for each in journald.message_ids() if each not in USUAL]
         assert told not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
+        with Wire(address) as honest:
+            until = time.monotonic() + BOUND
+            while driver(honest, "NameHasOwner", "s", OURS):  # the bus notices the end of a connection that it does not read
+                assert time.monotonic() < until
         with ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}), Wire(address) as honest:
             until_owned(address)
             assert honest.outcome("listContainers") == "org.rdk.OCIContainer1.Error.DobbyUnavailable"
