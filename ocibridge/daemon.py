@@ -9,50 +9,50 @@ from typing import Any, Final
 
 import structlog
 
-from ocibridge import event_log as chronicle
+from ocibridge import event_log
 from ocibridge.api.announcer import Announcer
 from ocibridge.api.callers import Callers
-from ocibridge.api.container_objects import Containers
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.container_objects import ContainerObjects
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.log_control import LogControl
-from ocibridge.api.manager_object import OciContainer
+from ocibridge.api.manager_object import ManagerObject
 from ocibridge.api.methods import verbs
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bridge.exit_tracker import Ends, History
-from ocibridge.bridge.provenance_store import Memory, runtime_directory
-from ocibridge.bridge.waiters import Waits
+from ocibridge.bridge.provenance_store import ProvenanceStore, runtime_directory
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.bus.connection import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
 from ocibridge.bus.liveness import PATIENCE_SECONDS, until_stuck
-from ocibridge.bus.name_watcher import Owners
+from ocibridge.bus.name_watcher import NameWatcher
 from ocibridge.config.reload import Reload
 from ocibridge.config.schema import Config, Settings
-from ocibridge.dobby.client import Calls
-from ocibridge.dobby.monitor import Watch
+from ocibridge.dobby.client import DobbyClient
+from ocibridge.dobby.monitor import DobbyMonitor
 from ocibridge.dobby.sweep import Sweep
-from ocibridge.dobby.transport import Client
+from ocibridge.dobby.transport import Transport
 from ocibridge.errors import DobbyUnavailable
 from ocibridge.mirror.events import (
     ContainerEnded,
     ContainerFound,
     ContainerStarted,
-    EndDoubted,
     EndHeld,
+    EndUnconfirmed,
     Event,
-    PlanCorrected,
-    PlansChanged,
+    PendingStartsChanged,
+    ProvenanceCorrected,
     StatusChanged,
 )
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus
-from ocibridge.systemd import process_signals as signals
+from ocibridge.systemd import process_signals
 from ocibridge.systemd.journal import Journal
 from ocibridge.systemd.message_ids import MessageId
 from ocibridge.systemd.notify import Notify
 from ocibridge.tasks import Stopped, spawn, unless_stopped
 
 
-class Soon:
+class OncePerTick:
     """Calling it has `do` called when the present turn is over: after all that happens in it, before what waits for that."""
 
     def __init__(self, do: Callable[[], None]) -> None:
@@ -96,31 +96,31 @@ class Daemon:
         self._notify = Notify()
         self._stop = stop or asyncio.Event()
         self._exit_code = os.EX_OK
-        self._memory = Memory(runtime_directory() / f"{config.callsign}-{bus_id}.json")
-        self._remember_soon = Soon(self._remember)
-        self._tell_status_soon = Soon(self._tell_status)
-        owners = Owners(bus)
+        self._provenance_store = ProvenanceStore(runtime_directory() / f"{config.callsign}-{bus_id}.json")
+        self._remember_soon = OncePerTick(self._remember)
+        self._tell_status_soon = OncePerTick(self._tell_status)
+        owners = NameWatcher(bus)
         self._mirror = Mirror(self._happened, lambda: time.time_ns() // 1000)
-        self._client = Client(bus, config.dobby, self._settings)
-        self._calls = Calls(self._client, self._mirror, self._settings)
-        self._watch = Watch(bus, owners, config.dobby, self._mirror, self._client, self._calls)
+        self._client = Transport(bus, config.dobby, self._settings)
+        self._calls = DobbyClient(self._client, self._mirror, self._settings)
+        self._monitor = DobbyMonitor(bus, owners, config.dobby, self._mirror, self._client, self._calls)
         self._sweep = Sweep(self._mirror, self._client, self._calls, self._settings)
-        self._ends = Ends(self._mirror)
-        self._waits = Waits(self._mirror)
+        self._exit_tracker = Ends(self._mirror)
+        self._waiters = StateWaiters(self._mirror)
         self._history = History()
-        bridge = Bridge(self._mirror, self._calls, self._ends, self._waits, self._history, self._settings)
+        bridge = Bridge(self._mirror, self._calls, self._exit_tracker, self._waiters, self._history, self._settings)
         callers = Callers(bus)
-        self._boundary = Boundary(bus, owners, callers, self._mirror, self._settings)
+        self._dispatcher = Dispatcher(bus, owners, callers, self._mirror, self._settings)
         on_containers = verbs(bridge)
-        self._api = OciContainer(bus, bridge, self._mirror, self._boundary, on_containers)
-        self._json_rpc = JsonRpc(bus, self._boundary, self._api.members, config.callsign)
+        self._api = ManagerObject(bus, bridge, self._mirror, self._dispatcher, on_containers)
+        self._json_rpc = JsonRpc(bus, self._dispatcher, self._api.members, config.callsign)
         self._log_control = LogControl(bus, journal, callers)
-        self._announcer = Announcer(bus, self._mirror, Containers(bus, self._boundary, on_containers), self._json_rpc.notify)
+        self._announcer = Announcer(bus, self._mirror, ContainerObjects(bus, self._dispatcher, on_containers), self._json_rpc.notify)
 
     async def run(self) -> int:
         """Serve until told to stop, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        signals.take_reload(loop, Soon(self._reload_configuration))
+        process_signals.take_reload(loop, OncePerTick(self._reload_configuration))
         watchdog = spawn(self._notify.feed_watchdog(), "feed the watchdog", vital=True)
         bus_check = spawn(self._check_bus(), "check the bus", vital=True)
         try:
@@ -139,7 +139,7 @@ class Daemon:
             watchdog.cancel()
             bus_check.cancel()
             self._sweep.end()
-            self._watch.end()
+            self._monitor.end()
             self._bus.close()
         return self._exit_code
 
@@ -154,11 +154,11 @@ class Daemon:
         self._api.serve()
         self._json_rpc.serve()
         self._log_control.serve()
-        await self._watch.begin()
+        await self._monitor.begin()
         self._sweep.begin()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._watch.settled.wait()
+                await self._monitor.settled.wait()
         await self._bus.own(self._settings.now.callsign)
 
     def stop(self) -> None:
@@ -169,12 +169,12 @@ class Daemon:
         """The name goes first, so that no new call comes; those under way may end."""
         log.info("stopping")
         self._notify.stopping("stopping; calls under way may end")
-        self._ends.hold_nothing()
+        self._exit_tracker.hold_nothing()
         if self._exit_code == os.EX_OK:
             with suppress(ErrorReply, TimeoutError):
                 async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
                     await self._bus.release(self._settings.now.callsign)
-        await self._boundary.drain(DRAIN_SECONDS)
+        await self._dispatcher.drain(DRAIN_SECONDS)
 
     def _reload_configuration(self) -> None:
         if self._stop.is_set():
@@ -214,38 +214,38 @@ class Daemon:
         return is_first
 
     def _status(self) -> str:
-        return chronicle.status_line(self._mirror.status, self._mirror.count, self._settings.now.dobby.service) + self._reload.complaint
+        return event_log.status_line(self._mirror.status, self._mirror.count, self._settings.now.dobby.service) + self._reload.complaint
 
     # Events.
 
     def _happened(self, event: Event) -> None:
         """Each event of the mirror, once, in order: to the journal, to the bus, and to whom it concerns inside."""
-        chronicle.record(event, self._mirror.life)
-        self._announcer.happened(event)
+        event_log.record(event, self._mirror.owner)
+        self._announcer.on_event(event)
         match event:
             case StatusChanged():
                 self._calls.status_changed()
                 if event.status is DobbyStatus.STARTING:
-                    self._mirror.recall(self._memory.recall(self._life()))
-            case PlansChanged() if self._mirror.is_starting(event.id):
+                    self._mirror.recall(self._provenance_store.recall(self._life()))
+            case PendingStartsChanged() if self._mirror.is_starting(event.id):
                 # Before the start goes out: if we are killed right after it, our successor must know what it was.
                 self._remember()
-            case PlansChanged() | ContainerStarted() | PlanCorrected():
+            case PendingStartsChanged() | ContainerStarted() | ProvenanceCorrected():
                 self._remember_soon()
             case ContainerFound():
                 self._look_at(event)
-            case EndDoubted():
-                self._ends.doubted(event, self._calls)
+            case EndUnconfirmed():
+                self._exit_tracker.end_unconfirmed(event, self._calls)
             case EndHeld():
-                self._ends.held(event, awaited=self._waits.concern(event.id, event.descriptor))
+                self._exit_tracker.held(event, awaited=self._waiters.concern(event.id, event.descriptor))
             case ContainerEnded():
                 self._history.ended(event)
                 self._calls.forget(event.descriptor)
-                self._ends.ended(event)
+                self._exit_tracker.ended(event)
                 self._remember_soon()
             case _:
                 pass
-        self._waits.happened(event)
+        self._waiters.on_event(event)
         self._tell_status_soon()
 
     def _look_at(self, found: ContainerFound) -> None:
@@ -254,10 +254,10 @@ class Daemon:
             self._calls.state(found.descriptor)
 
     def _life(self) -> str:
-        return f"{self._bus_id}/{self._mirror.life}"
+        return f"{self._bus_id}/{self._mirror.owner}"
 
     def _remember(self) -> None:
-        self._memory.keep(self._life(), self._mirror.plans())
+        self._provenance_store.keep(self._life(), self._mirror.plans())
 
     def _tell_status(self) -> None:
         self._notify.status(self._status())
@@ -267,7 +267,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: _unforeseen(context))
-    signals.take_ends(loop, stop.set)
+    process_signals.take_ends(loop, stop.set)
     try:
         bus = await unless_stopped(stop, Bus.open(config.bus))
         bus_id = await unless_stopped(stop, bus.driver("GetId"))
@@ -284,7 +284,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     except ErrorReply as failure:
         log.error(f"the bus has failed before ocibridge was ready: {failure}", MESSAGE_ID=MessageId.BUS_LOST)
     finally:
-        signals.shut_out()
+        process_signals.shut_out()
     return os.EX_UNAVAILABLE
 
 

@@ -4,11 +4,9 @@ One class a D-Bus error name; the text is for people: it names the container, wh
 What Dobby or Python says never reaches the bus by itself: it is told through one of these.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from ocibridge.names import ERROR_PREFIX, STANDARD_ERROR_PREFIX
-
-SHOWN_CHARACTERS: Final = 128
 
 
 class BridgeError(Exception):
@@ -89,9 +87,3 @@ class Failed(BridgeError):
     """What nobody foresaw: a bug of ours, whose traceback is in the journal."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.Failed"
-
-
-def shown(text: str) -> str:
-    """`text` in quotes as an error text or a log line may carry it: at most 128 characters, control characters escaped."""
-    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import structlog
 
-from ocibridge.errors import shown
 from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, StateChanged, StatusChanged
 from ocibridge.model import DobbyStatus, Exit, Reason
 from ocibridge.systemd.message_ids import MessageId
+from ocibridge.text import quoted
 
 # A restart with a paused container took three minutes and failed; journalctl -x says how to resume one without Dobby.
 RESTART: Final = "systemctl restart dobby; paused containers have to be resumed before"
@@ -54,12 +54,12 @@ def record(event: Event, owner: str | None) -> None:
         case StatusChanged():
             _record_status(event, dobby)
         case ContainerStarted():
-            log.info(f"container {shown(event.id)} is there ({event.substate}), descriptor {event.descriptor}", **_about(event), **dobby)
+            log.info(f"container {quoted(event.id)} is there ({event.substate}), descriptor {event.descriptor}", **_about(event), **dobby)
         case StateChanged():
             tell = log.debug if event.former.state is event.substate.state else log.info
-            tell(f"container {shown(event.id)} is {event.substate}, was {event.former}", **_about(event), **dobby)
+            tell(f"container {quoted(event.id)} is {event.substate}, was {event.former}", **_about(event), **dobby)
         case ContainerRestarted():
-            told = f"container {shown(event.id)} has crashed and been restarted by Dobby"
+            told = f"container {quoted(event.id)} has crashed and been restarted by Dobby"
             log.warning(told, MESSAGE_ID=MessageId.CONTAINER_RESTARTED, **_about(event), **dobby)
         case ContainerEnded():
             _record_end(event, dobby)
@@ -78,7 +78,7 @@ def _record_status(event: StatusChanged, dobby: dict[str, str]) -> None:
 
 def _record_end(event: ContainerEnded, dobby: dict[str, str]) -> None:
     log = structlog.get_logger()
-    told = f"container {shown(event.id)} {_ended(event.exit)}"
+    told = f"container {quoted(event.id)} {_ended(event.exit)}"
     fields = _about(event) | _exit_fields(event.exit) | dobby
     if event.exit.failure_code is None:
         log.info(told, **fields)

@@ -33,7 +33,7 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 T = TypeVar("T")
 
-MOST: Final = 16
+MAX_THREADS: Final = 16
 # Seconds that one more waits for a place.
 PATIENCE: Final = 5.0
 # Being short of something ourselves does not mean that a file is out of our sight.
@@ -50,7 +50,7 @@ class Readers:
     """At most `MOST` threads."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(MOST)
+        self._places = asyncio.Semaphore(MAX_THREADS)
 
     async def run(self, read: Callable[[], T]) -> T:
         """What `read` returns or raises. Raises LimitsExceeded where no thread is to be had."""
@@ -58,7 +58,7 @@ class Readers:
             async with asyncio.timeout(PATIENCE):
                 await self._places.acquire()
         except TimeoutError:
-            raise LimitsExceeded(f"{MOST} reads of bundles and specs hang; does a file system not answer?") from None
+            raise LimitsExceeded(f"{MAX_THREADS} reads of bundles and specs hang; does a file system not answer?") from None
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
             threading.Thread(target=self._work, args=(read, answer, asyncio.get_running_loop()), daemon=True).start()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from ocibridge.errors import shown
+from ocibridge.text import quoted
 
 
 class State(StrEnum):
@@ -84,7 +84,7 @@ class Caller:
 
     def __str__(self) -> str:
         # Any program may call itself what it likes (prctl(2), PR_SET_NAME).
-        return f"uid {self.uid} ({shown(self.comm or self.sender)[1:-1]})"
+        return f"uid {self.uid} ({quoted(self.comm or self.sender)[1:-1]})"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Provenance:
     """What a start of ours that is under way will make, if it succeeds.
 
     `plugins`: whether the bundle's config.json has an `rdkPlugins` object; None where that is not known
@@ -105,7 +105,7 @@ class Plan:
     plugins: bool | None = None
 
 
-UNKNOWN_PLAN = Plan(Origin.UNKNOWN)
+UNKNOWN_PROVENANCE = Provenance(Origin.UNKNOWN)
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +132,7 @@ class Container:
 
     id: str
     descriptor: int
-    plan: Plan = UNKNOWN_PLAN
+    plan: Provenance = UNKNOWN_PROVENANCE
     started_at: int = 0
     changed_at: int = 0
     reported: SubState = SubState.RUNNING
@@ -140,7 +140,7 @@ class Container:
     stops: list[StopRequest] = field(default_factory=list)
     announced: SubState | None = None
     missing: bool = False
-    doubted_at: int | None = None
+    unconfirmed_at: int | None = None
     invalid_at: int | None = None
     held_at: int | None = None
     ended: bool = False
@@ -156,16 +156,16 @@ class Container:
         return self.reported
 
     def __str__(self) -> str:
-        return f"container {shown(self.id)} ({self.substate.state}, descriptor {self.descriptor})"
+        return f"container {quoted(self.id)} ({self.substate.state}, descriptor {self.descriptor})"
 
 
 # Which container an operation is about: an id or a descriptor's decimal text, or the container itself.
-Which = str | Container
+ContainerRef = str | Container
 
 
-def name_of(which: Which) -> str:
+def name_of(container_ref: ContainerRef) -> str:
     """What the caller calls it."""
-    return which if isinstance(which, str) else which.id
+    return container_ref if isinstance(container_ref, str) else container_ref.id
 
 
 # What systemd sends to all processes of a service that it stops.

@@ -25,7 +25,7 @@ MAX_UNKNOWN: Final = 256
 
 def is_open_to_all(member: Member) -> bool:
     """Neither changes anything nor asks by whom: every local user may call it."""
-    return not (member.changes or member.by_whom)
+    return not (member.changes or member.needs_caller)
 
 
 class Admission:

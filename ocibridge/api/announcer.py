@@ -8,10 +8,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ocibridge.api import values
-from ocibridge.api.container_objects import Containers
+from ocibridge.api.container_objects import ContainerObjects
 from ocibridge.bus.connection import Bus
 from ocibridge.bus.interface import Signal
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged, StatusChanged
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerRestarted,
+    ContainerStarted,
+    Event,
+    ProvenanceCorrected,
+    StateChanged,
+    StatusChanged,
+)
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State
 from ocibridge.names import INTERFACE, OBJECT_PATH
@@ -27,14 +35,14 @@ SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 class Announcer:
     """Told of each event of the mirror; sends what concerns callers. `also` is told of each signal of the manager, in its place."""
 
-    def __init__(self, bus: Bus, mirror: Mirror, containers: Containers, also: Callable[[Signal, tuple[Any, ...]], None]) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror, containers: ContainerObjects, also: Callable[[Signal, tuple[Any, ...]], None]) -> None:
         self._bus = bus
         self._mirror = mirror
         self._containers = containers
         self._also = also
         self._available = False  # what has been told last
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event."""
         match event:
             case StatusChanged():
@@ -43,7 +51,7 @@ class Announcer:
                 self._started(event)
             case StateChanged():
                 self._changed(event)
-            case PlanCorrected():
+            case ProvenanceCorrected():
                 self._containers.corrected(event)
             case ContainerRestarted():
                 self._containers.restarted(event)

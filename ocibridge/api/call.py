@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from ocibridge.bridge.validation import LARGEST_STRING
-from ocibridge.errors import BridgeError, shown
+from ocibridge.bridge.validation import MAX_STRING_BYTES
+from ocibridge.errors import BridgeError
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Caller, Container
+from ocibridge.text import quoted
 
 log = structlog.get_logger()
 
@@ -46,11 +47,11 @@ class Member:
     run: Run
     told: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = False
-    by_whom: bool = False
+    needs_caller: bool = False
     waits: bool = False
     creates: bool = False
     container: Container | None = None
-    largest: int = LARGEST_STRING
+    largest: int = MAX_STRING_BYTES
 
 
 class Call(msgspec.Struct, eq=False):
@@ -75,7 +76,7 @@ class Call(msgspec.Struct, eq=False):
         """The out arguments."""
         return self.member.told(self.result)
 
-    def arrived(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
+    def on_reply(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
         """Its arguments are these; a descriptor is the container that has it now."""
         self.arguments = arguments
         if self.member.changes:
@@ -91,8 +92,8 @@ class Call(msgspec.Struct, eq=False):
             self.fields["DESCRIPTOR"] = container.descriptor
         if self.subject:
             self.fields["CONTAINER_ID"] = self.subject[:256]
-        if mirror.life:
-            self.fields["DOBBY_OWNER"] = mirror.life
+        if mirror.owner:
+            self.fields["DOBBY_OWNER"] = mirror.owner
 
     def record(self, mirror: Mirror) -> None:
         """One entry a changing call, refused or not, with who asked; of others the refusals alone, for debugging."""
@@ -106,7 +107,7 @@ class Call(msgspec.Struct, eq=False):
     def _record_change(self, caller: Caller) -> None:
         seconds = time.monotonic() - self.began
         fields = self.fields | caller.fields | {"METHOD": self.member.name, "DURATION_USEC": round(seconds * 1e6)}
-        what = f"{self.member.name} {shown(self.subject)} by {caller}, {seconds * 1e3:.1f} ms"
+        what = f"{self.member.name} {quoted(self.subject)} by {caller}, {seconds * 1e3:.1f} ms"
         if self.refusal is None:
             fields |= {name.upper(): value for name, value in zip(self.member.results, self.results, strict=True)}
             log.info(what, **fields)

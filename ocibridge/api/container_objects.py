@@ -1,26 +1,26 @@
 """One object a container on the bus, there as long as the container is (design 5)."""
 
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.methods import Verb
 from ocibridge.bus.connection import Bus, Served, path_of
 from ocibridge.bus.interface import Interface, Property
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, PlanCorrected, StateChanged
+from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ProvenanceCorrected, StateChanged
 from ocibridge.model import Container, SubState
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH
 
 
-class Containers:
+class ContainerObjects:
     """The objects that are there, by the container's id: an id used again is a new object."""
 
-    def __init__(self, bus: Bus, boundary: Boundary, verbs: tuple[Verb, ...]) -> None:
+    def __init__(self, bus: Bus, dispatcher: Dispatcher, verbs: tuple[Verb, ...]) -> None:
         self._bus = bus
-        self._boundary = boundary
+        self._dispatcher = dispatcher
         self._verbs = tuple(verb for verb in verbs if verb.on_container)
         self._objects: dict[str, tuple[Container, Served]] = {}
 
     def appear(self, container: Container) -> None:
         """Put its object on the bus, and say so."""
-        methods = tuple(self._boundary.method(verb.container_member(container)) for verb in self._verbs)
+        methods = tuple(self._dispatcher.method(verb.container_member(container)) for verb in self._verbs)
         interface = Interface(CONTAINER_INTERFACE, methods, _properties(container))
         self._objects[container.id] = container, self._bus.appear(_path(container.id), interface)
 
@@ -33,7 +33,7 @@ class Containers:
         """Announce when it was restarted."""
         self._bus.emit_changed(_path(event.id), CONTAINER_INTERFACE, {"StartedAt": ("t", event.started_at)})
 
-    def corrected(self, event: PlanCorrected) -> None:
+    def corrected(self, event: ProvenanceCorrected) -> None:
         """Announce what it turned out to be: constant but for two starts of one id at once, ours and somebody else's."""
         container, _ = self._objects[event.id]
         origin, path = container.plan.origin.value, container.plan.bundle_path

@@ -18,7 +18,7 @@ from ocibridge.api.callers import Callers
 from ocibridge.bridge.validation import check_reference, check_size
 from ocibridge.bus.connection import Bus, ErrorReply, Message
 from ocibridge.bus.interface import Method
-from ocibridge.bus.name_watcher import Owners
+from ocibridge.bus.name_watcher import NameWatcher
 from ocibridge.config.schema import Settings
 from ocibridge.errors import AccessDenied, BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.mirror.mirror import Mirror
@@ -30,11 +30,11 @@ from ocibridge.tasks import spawn
 SHORT_SECONDS: Final = 0.2
 
 
-class Waiting:
+class CallerWatch:
     """Those under way."""
 
-    def __init__(self, owners: Owners, callers: Callers, admission: Admission) -> None:
-        self._owners = owners
+    def __init__(self, owners: NameWatcher, callers: Callers, admission: Admission) -> None:
+        self._name_watcher = owners
         self._callers = callers
         self._admission = admission
 
@@ -60,11 +60,11 @@ class Waiting:
 
         await self._callers.known(call.sender)
         self._admission.check_stay(call)
-        await self._owners.watch(call.sender, seen)
+        await self._name_watcher.watch(call.sender, seen)
         try:
             await asyncio.wait([waiting])
         finally:
-            self._owners.unwatch(call.sender, seen)
+            self._name_watcher.unwatch(call.sender, seen)
 
 
 log = structlog.get_logger()
@@ -72,13 +72,13 @@ log = structlog.get_logger()
 STOPPING_TEXT: Final = "ocibridge is stopping"
 
 
-class Boundary:
+class Dispatcher:
     """Answers the calls of all members."""
 
-    def __init__(self, bus: Bus, owners: Owners, callers: Callers, mirror: Mirror, settings: Settings) -> None:
+    def __init__(self, bus: Bus, owners: NameWatcher, callers: Callers, mirror: Mirror, settings: Settings) -> None:
         self._bus = bus
         self._admission = Admission(callers, settings)
-        self._waiting = Waiting(owners, callers, self._admission)
+        self._waiting = CallerWatch(owners, callers, self._admission)
         self._mirror = mirror
         self._callers = callers
         self._under_way: dict[Call, asyncio.Task[None]] = {}
@@ -162,13 +162,13 @@ class Boundary:
 
     def _begin(self, call: Call, arguments: tuple[Any, ...]) -> Awaitable[Any]:
         member = call.member
-        call.arrived(arguments, self._mirror)
+        call.on_reply(arguments, self._mirror)
         self._check_welcome(call)
         for name, value in zip(member.arguments, arguments, strict=True):
             check_size(name, value, member.largest)
             if name == "containerId":
                 check_reference(value)
-        work = member.run(*arguments, call.caller) if member.by_whom else member.run(*arguments)
+        work = member.run(*arguments, call.caller) if member.needs_caller else member.run(*arguments)
         return self._waiting.while_there(call, work) if member.waits else work
 
     def _reply(self, call: Call, message: Message) -> Message:

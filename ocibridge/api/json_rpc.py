@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from ocibridge.api.call import Call, Member, itself
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc_params import METHODS, Params
 from ocibridge.bus.connection import Bus, Served
 from ocibridge.bus.interface import Interface, Signal
@@ -23,10 +23,10 @@ from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
 from ocibridge.text import readable
 
 # Room for a dobbySpec of 1 MiB whose every character is escaped.
-LARGEST_REQUEST: Final = 8 << 20
-MOST_IN_A_BATCH: Final = 64
+MAX_REQUEST_BYTES: Final = 8 << 20
+MAX_BATCH: Final = 64
 # Bytes of the answers to a batch, beyond which no more of it is done: a bus throws out who sends 32 MiB.
-MOST_ANSWERED: Final = 16 << 20
+MAX_ANSWERS_BYTES: Final = 16 << 20
 NOTIFICATION: Final = Signal("notification", "s", ("json",))
 # Those that Thunder sends, and of them those that have the descriptor as text.
 NOTIFIED: Final = {"onContainerStarted", "onContainerStopped", "onContainerFailed", "onContainerStateChanged"}
@@ -37,7 +37,7 @@ INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
 METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
 GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # all that Thunder ever says
-TOO_MUCH: Final = LimitsExceeded(f"not done: the answers to this batch have {MOST_ANSWERED >> 20} MiB already; ask again for the rest")
+TOO_MUCH: Final = LimitsExceeded(f"not done: the answers to this batch have {MAX_ANSWERS_BYTES >> 20} MiB already; ask again for the rest")
 NULL: Final = Raw(b"null")
 ID_KINDS: Final = set('"-0123456789n')  # how a string, a number and null begin
 
@@ -54,9 +54,9 @@ class _Request(msgspec.Struct):
 class JsonRpc:
     """`members`: those of the manager, by name. `callsign`: may stand before a method's name, as may the document's."""
 
-    def __init__(self, bus: Bus, boundary: Boundary, members: Iterable[Member], callsign: str) -> None:
+    def __init__(self, bus: Bus, dispatcher: Dispatcher, members: Iterable[Member], callsign: str) -> None:
         self._bus = bus
-        self._boundary = boundary
+        self._dispatcher = dispatcher
         self._callsign = callsign
         by_name = {member.name: member for member in members}
         self._methods = {name: (replace(by_name[name], arguments=params.names()), params, told) for name, (params, told) in METHODS.items()}
@@ -64,8 +64,8 @@ class JsonRpc:
 
     def serve(self) -> None:
         """Put the interface on the manager's object."""
-        invoke = Member("invoke", "s", ("request",), "s", ("response",), self._invoke, itself, by_whom=True, largest=LARGEST_REQUEST)
-        self._served = self._bus.serve(OBJECT_PATH, Interface(JSON_RPC_INTERFACE, (self._boundary.method(invoke),), (), (NOTIFICATION,)))
+        invoke = Member("invoke", "s", ("request",), "s", ("response",), self._invoke, itself, needs_caller=True, largest=MAX_REQUEST_BYTES)
+        self._served = self._bus.serve(OBJECT_PATH, Interface(JSON_RPC_INTERFACE, (self._dispatcher.method(invoke),), (), (NOTIFICATION,)))
 
     def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
         """Send a signal of org.rdk.OCIContainer1 as Thunder would, if it does."""
@@ -83,7 +83,7 @@ class JsonRpc:
             whole = msgspec.json.decode(text, type=Raw)
             is_batch = _kind(whole) == "["
             batch = msgspec.json.decode(whole, type=list[Raw]) if is_batch else [whole]
-            if not 0 < len(batch) <= MOST_IN_A_BATCH:
+            if not 0 < len(batch) <= MAX_BATCH:
                 return _encoded(_failure(NULL, INVALID_REQUEST))
             # All of them before the first is performed: one may be nested more deeply than can be read.
             requests = [msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request() for raw in batch]
@@ -98,7 +98,7 @@ class JsonRpc:
         answers: list[str] = []
         size = 0
         for each in batch:
-            answer = await self._answer(each, caller, is_too_late=size > MOST_ANSWERED)
+            answer = await self._answer(each, caller, is_too_late=size > MAX_ANSWERS_BYTES)
             if answer:
                 answers.append(_encoded(answer))
                 size += len(answers[-1])
@@ -118,7 +118,7 @@ class JsonRpc:
             return {"error": METHOD_NOT_FOUND}
         member, params, told = method
         call = Call(member, caller.sender, caller)
-        await self._boundary.perform_inner(call, partial(_arguments, params, request.params))
+        await self._dispatcher.perform_inner(call, partial(_arguments, params, request.params))
         if call.refusal is not None:
             return {"error": _refusal(call.refusal)}
         return {"result": told(call.result) | {"success": True}}

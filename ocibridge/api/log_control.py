@@ -9,10 +9,10 @@ from functools import partial
 from ocibridge.api.callers import Callers
 from ocibridge.bus.connection import Bus, Served
 from ocibridge.bus.interface import Interface, Property
-from ocibridge.errors import shown
 from ocibridge.names import IDENTIFIER, LOG_CONTROL, LOG_CONTROL_PATH
 from ocibridge.systemd.journal import LEVELS, TARGETS, Journal, unfiltered
 from ocibridge.tasks import spawn
+from ocibridge.text import quoted
 
 
 class LogControl:
@@ -59,8 +59,8 @@ class LogControl:
         if word in words:
             return None
         reason = f"expected one of {', '.join(words)}"
-        self._tell(f"log {what} {shown(word)}", sender, reason)
-        return f"log {what} {shown(word)}: {reason}"
+        self._tell(f"log {what} {quoted(word)}", sender, reason)
+        return f"log {what} {quoted(word)}: {reason}"
 
     def _tell(self, what: str, sender: str, reason: str = "") -> None:
         """Log who has set what, or `reason` why it was refused, whatever the level is now."""

@@ -9,7 +9,7 @@ from ocibridge import __version__
 from ocibridge.api import values
 from ocibridge.api.announcer import SIGNALS
 from ocibridge.api.call import Member, itself
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.methods import Verb
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bus.connection import Bus, Served
@@ -19,20 +19,20 @@ from ocibridge.model import DobbyStatus, Exit
 from ocibridge.names import INTERFACE, OBJECT_PATH
 
 
-class OciContainer:
+class ManagerObject:
     """The manager object, which also manages those of the containers (org.freedesktop.DBus.ObjectManager)."""
 
-    def __init__(self, bus: Bus, bridge: Bridge, mirror: Mirror, boundary: Boundary, verbs: tuple[Verb, ...]) -> None:
+    def __init__(self, bus: Bus, bridge: Bridge, mirror: Mirror, dispatcher: Dispatcher, verbs: tuple[Verb, ...]) -> None:
         self._bus = bus
         self._bridge = bridge
         self._mirror = mirror
-        self._boundary = boundary
+        self._dispatcher = dispatcher
         self.members = (*self._members(), *(verb.manager_member() for verb in verbs))
         self._served: Served | None = None
 
     def serve(self) -> None:
         """Put the object on the bus."""
-        methods = tuple(map(self._boundary.method, self.members))
+        methods = tuple(map(self._dispatcher.method, self.members))
         self._bus.manage(OBJECT_PATH)
         self._served = self._bus.serve(OBJECT_PATH, Interface(INTERFACE, methods, self._properties(), SIGNALS))
 

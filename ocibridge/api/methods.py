@@ -31,7 +31,7 @@ class Verb:
     results: tuple[str, ...] = ()
     told: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = True
-    by_whom: bool = False
+    needs_caller: bool = False
     waits: bool = False
 
     def manager_member(self) -> Member:
@@ -52,7 +52,7 @@ class Verb:
             run,
             self.told,
             changes=self.changes,
-            by_whom=self.by_whom,
+            needs_caller=self.needs_caller,
             waits=self.waits,
             container=container,
         )
@@ -75,7 +75,7 @@ def verbs(bridge: Bridge) -> tuple[Verb, ...]:
     return (
         Verb("getContainerState", "", "", (), bridge.container_state, "ss", ("containerId", "state"), _state, changes=False),
         info,
-        Verb("stopContainer", "stop", "b", ("force",), bridge.stop_container, by_whom=True),
+        Verb("stopContainer", "stop", "b", ("force",), bridge.stop_container, needs_caller=True),
         Verb("pauseContainer", "pause", "", (), bridge.pause_container),
         Verb("resumeContainer", "resume", "", (), bridge.resume_container),
         # The document says execCommand, the plugin's code executeCommand: both are the one method.

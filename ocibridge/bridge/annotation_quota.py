@@ -6,16 +6,17 @@ A bus throws out who sends more than 32 MiB in a message, and Dobby does not com
 import json
 from typing import Final
 
-from ocibridge.errors import InvalidArgs, shown
+from ocibridge.errors import InvalidArgs
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Container
+from ocibridge.text import quoted
 
 # Of one container, as JSON; what is more than ocibridge itself would hand on (info.LARGEST) helps nobody.
-MOST_BYTES: Final = 3 << 20
+MAX_BYTES: Final = 3 << 20
 EACH_BYTES: Final = 64  # what a small one takes here
 
 
-class Annotations:
+class AnnotationQuota:
     """What has been annotated through us."""
 
     def __init__(self, mirror: Mirror) -> None:
@@ -27,9 +28,9 @@ class Annotations:
         self._forget_the_ended()
         sizes = self._sizes.setdefault(container, {})
         size = EACH_BYTES + len(json.dumps(key)) + len(json.dumps(value))
-        if sum(sizes.values()) - sizes.get(key, 0) + size > MOST_BYTES:
-            told = f"all annotations of {container} together, as JSON, may have {MOST_BYTES >> 20} MiB"
-            raise InvalidArgs(f"annotation {shown(key)}: {told}: a larger getContainerInfo could cost Dobby its bus")
+        if sum(sizes.values()) - sizes.get(key, 0) + size > MAX_BYTES:
+            told = f"all annotations of {container} together, as JSON, may have {MAX_BYTES >> 20} MiB"
+            raise InvalidArgs(f"annotation {quoted(key)}: {told}: a larger getContainerInfo could cost Dobby its bus")
         former = sizes.get(key, 0)
         sizes[key] = size
         return former

@@ -10,14 +10,15 @@ from typing import Any, Final, NamedTuple
 from msgspec import UNSET, Raw, Struct, UnsetType, defstruct
 
 from ocibridge.bridge import bundle_rules, json_text
-from ocibridge.errors import InvalidArgs, NotSupported, shown
+from ocibridge.errors import InvalidArgs, NotSupported
 from ocibridge.files import Readers, raise_shortage, read_regular
-from ocibridge.model import Origin, Plan
+from ocibridge.model import Origin, Provenance
+from ocibridge.text import quoted
 
-LARGEST_SPEC: Final = 1 << 20
-LARGEST_CONFIG: Final = 8 << 20
+MAX_SPEC_BYTES: Final = 1 << 20
+MAX_CONFIG_BYTES: Final = 8 << 20
 # Bytes of what is judged: as Python's objects it may be 27 times as large.
-LARGEST_JUDGED: Final = 512 << 10
+MAX_JUDGED_BYTES: Final = 512 << 10
 CONFIG: Final = "config.json"
 BACKUP: Final = "config-dobby.json"  # what config.json was before Dobby rewrote it
 ENCRYPTED: Final = ("rootfs.img", "config.json.jwt")
@@ -36,14 +37,14 @@ class SpecPlan(NamedTuple):
     """A spec: its text, what is known of the container to be, and why Dobby will refuse it, as far as that shows."""
 
     text: str
-    plan: Plan
+    plan: Provenance
     refusal: str | None = None
 
 
 class BundlePlan(NamedTuple):
     """A bundle: what is known of the container to be, and why Dobby will refuse it, as far as that shows."""
 
-    plan: Plan
+    plan: Provenance
     refusal: str | None = None
 
 
@@ -68,14 +69,14 @@ class Bundles:
 
 
 def _plan_bundle(path: str, *, with_socket: bool) -> BundlePlan:
-    named = f"bundlePath {shown(path)}"
+    named = f"bundlePath {quoted(path)}"
     try:
         entries = os.listdir(path)
     except NotADirectoryError:
         raise InvalidArgs(f"{named}: is not a directory") from None
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
-        return BundlePlan(Plan(Origin.BUNDLE, path))  # not to be seen from our sandbox
+        return BundlePlan(Provenance(Origin.BUNDLE, path))  # not to be seen from our sandbox
     if all(name in entries for name in ENCRYPTED):
         raise NotSupported(
             f"{named}: is an encrypted bundle ({' and '.join(ENCRYPTED)}), which needs OMI to be decrypted; "
@@ -83,12 +84,12 @@ def _plan_bundle(path: str, *, with_socket: bool) -> BundlePlan:
         )
     read = _read_config(path, named, has_backup=BACKUP in entries)
     if read is None:
-        return BundlePlan(Plan(Origin.BUNDLE, path))
+        return BundlePlan(Provenance(Origin.BUNDLE, path))
     name, config = read
     crash = bundle_rules.crash_at_start(config, with_socket=with_socket)
     if crash is not None:
         raise InvalidArgs(f"{named}: {name}: {crash}; Dobby would crash at this start")
-    plan = Plan(Origin.BUNDLE, path, plugins=bundle_rules.has_plugins(config))
+    plan = Provenance(Origin.BUNDLE, path, plugins=bundle_rules.has_plugins(config))
     return BundlePlan(plan, bundle_rules.refusal_of_bundle(config, path))
 
 
@@ -117,7 +118,7 @@ class _Damaged(InvalidArgs):
 def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
     """What counts of that file. Raises PermissionError, InvalidArgs, LimitsExceeded."""
     try:
-        content = read_regular(Path(path, name), LARGEST_CONFIG)
+        content = read_regular(Path(path, name), MAX_CONFIG_BYTES)
     except FileNotFoundError:
         raise InvalidArgs(f"{named}: has no {name}") from None
     except PermissionError:
@@ -131,7 +132,7 @@ def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
         return _judged(content.decode(), _CONFIG)
     except _TooLarge:
         members = ", ".join(bundle_rules.JUDGED)
-        raise InvalidArgs(f"{named}: {name}: {members} together are larger than {LARGEST_JUDGED >> 10} KiB") from None
+        raise InvalidArgs(f"{named}: {name}: {members} together are larger than {MAX_JUDGED_BYTES >> 10} KiB") from None
     except json_text.NotAnObject as error:
         raise _Damaged(f"{named}: {name} {error}") from None
     except ValueError as error:
@@ -142,32 +143,32 @@ def _judged(text: str, kind: type[Struct]) -> dict[str, Any]:
     """The members that `kind` declares, built, of a JSON object. Raises ValueError, NotAnObject, _TooLarge."""
     found = json_text.members(text, kind)
     raw = {name: value for name in kind.__struct_fields__ if (value := getattr(found, name)) is not UNSET}
-    if sum(len(memoryview(value)) for value in raw.values()) > LARGEST_JUDGED:
+    if sum(len(memoryview(value)) for value in raw.values()) > MAX_JUDGED_BYTES:
         raise _TooLarge
     return {name: json_text.value(bytes(value)) for name, value in raw.items()}
 
 
 def _spec_in_file(path: str) -> SpecPlan:
     try:
-        content = read_regular(Path(path), LARGEST_SPEC)
+        content = read_regular(Path(path), MAX_SPEC_BYTES)
         text = content.decode()
     except OSError as error:
-        raise_shortage(error, f"dobbySpec {shown(path)}")
-        raise InvalidArgs(f"dobbySpec {shown(path)}: cannot be read: {error.strerror}") from None
+        raise_shortage(error, f"dobbySpec {quoted(path)}")
+        raise InvalidArgs(f"dobbySpec {quoted(path)}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise InvalidArgs(f"dobbySpec {shown(path)}: {error}") from None
-    return _checked_spec(text, f"dobbySpec {shown(path)}")
+        raise InvalidArgs(f"dobbySpec {quoted(path)}: {error}") from None
+    return _checked_spec(text, f"dobbySpec {quoted(path)}")
 
 
 def _checked_spec(text: str, named: str) -> SpecPlan:
     try:
-        if len(text.encode()) > LARGEST_SPEC:
+        if len(text.encode()) > MAX_SPEC_BYTES:
             raise InvalidArgs(f"{named}: larger than 1 MiB")
         spec = _judged(text, _SPEC)
     except _TooLarge:
-        raise InvalidArgs(f"{named}: its plugins are larger than {LARGEST_JUDGED >> 10} KiB") from None
+        raise InvalidArgs(f"{named}: its plugins are larger than {MAX_JUDGED_BYTES >> 10} KiB") from None
     except json_text.NotAnObject as error:
         raise InvalidArgs(f"{named}: {error}") from None
     except ValueError as error:
         raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
-    return SpecPlan(text, Plan(Origin.SPEC, plugins=bundle_rules.spec_has_plugins(spec)), bundle_rules.refusal_of_spec(spec))
+    return SpecPlan(text, Provenance(Origin.SPEC, plugins=bundle_rules.spec_has_plugins(spec)), bundle_rules.refusal_of_spec(spec))

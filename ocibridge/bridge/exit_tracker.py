@@ -3,12 +3,13 @@
 import asyncio
 from typing import Final, Protocol
 
-from ocibridge.errors import BridgeError, NoSuchContainer, shown
-from ocibridge.mirror.events import ContainerEnded, EndDoubted, EndHeld
+from ocibridge.errors import BridgeError, NoSuchContainer
+from ocibridge.mirror.events import ContainerEnded, EndHeld, EndUnconfirmed
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.mirror.observations import EndBelieved, HoldOver
+from ocibridge.mirror.observations import EndConfirmed, HoldOver
 from ocibridge.model import Container, Exit
 from ocibridge.tasks import spawn
+from ocibridge.text import quoted
 
 # Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
 GRACE_SECONDS = 0.5
@@ -51,18 +52,18 @@ class Ends:
         if waiting is not None:
             waiting.set_result(event.exit)
 
-    def doubted(self, event: EndDoubted, dobby: Lists) -> None:
+    def end_unconfirmed(self, event: EndUnconfirmed, dobby: Lists) -> None:
         """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
         key = (event.id, event.at if not event.unannounced else 0)  # each signal is looked into, a silent absence once at a time
         if key not in self._checks:
-            self._checks[key] = spawn(self._check(event, self._mirror.life or "", dobby), f"check whether {event.id} has ended")
+            self._checks[key] = spawn(self._check(event, self._mirror.owner or "", dobby), f"check whether {event.id} has ended")
             self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
 
     def held(self, event: EndHeld, *, awaited: bool) -> None:
         """Hold an end back until Dobby has had the time to leave; not at all where somebody waits for that container."""
         key = event.id, event.descriptor
         self._drop_hold(key)
-        over = HoldOver(self._mirror.life or "", event.id, event.descriptor, event.at)
+        over = HoldOver(self._mirror.owner or "", event.id, event.descriptor, event.at)
         timer = asyncio.get_running_loop().call_later(0 if awaited else HOLD_SECONDS, self._hold_over, key)
         self._holds[key] = timer, over
 
@@ -80,7 +81,7 @@ class Ends:
         if key in self._holds:
             self._holds.pop(key)[0].cancel()
 
-    async def _check(self, event: EndDoubted, life: str, dobby: Lists) -> None:
+    async def _check(self, event: EndUnconfirmed, owner: str, dobby: Lists) -> None:
         if event.unannounced:
             await asyncio.sleep(GRACE_SECONDS)
         try:
@@ -89,10 +90,10 @@ class Ends:
         except (BridgeError, TimeoutError):
             if event.unannounced:
                 return  # no signal and no List: nothing is known, the next List will tell
-        self._mirror.observe(EndBelieved(life, event.id, event.descriptor, event.at))
+        self._mirror.observe(EndConfirmed(owner, event.id, event.descriptor, event.at))
 
 
-MOST_REMEMBERED: Final = 64
+MAX_REMEMBERED: Final = 64
 
 
 class History:
@@ -105,7 +106,7 @@ class History:
         """A container has ended."""
         self._exits.pop(event.id, None)
         self._exits[event.id] = event.exit
-        if len(self._exits) > MOST_REMEMBERED:
+        if len(self._exits) > MAX_REMEMBERED:
             self._exits.pop(next(iter(self._exits)))
 
     def last_exit(self, container_id: str) -> Exit:
@@ -113,7 +114,7 @@ class History:
         known = self._exits.get(container_id)
         if known is None:
             told = (
-                f"no end of a container {shown(container_id)} is known; the last {MOST_REMEMBERED} ids that ended are, since ocibridge runs"
+                f"no end of a container {quoted(container_id)} is known; the last {MAX_REMEMBERED} ids that ended are, since ocibridge runs"
             )
             raise NoSuchContainer(told)
         return known

@@ -7,12 +7,13 @@ import msgspec
 from msgspec import Raw
 
 from ocibridge.bridge import json_text
-from ocibridge.errors import DobbyRefused, shown
+from ocibridge.errors import DobbyRefused
 from ocibridge.model import Container, State, SubState
+from ocibridge.text import quoted
 
-DEEPEST: Final = 16
+MAX_DEPTH: Final = 16
 # Characters. As D-Bus values it may be six times as large, and a bus throws out who sends 32 MiB.
-LARGEST: Final = 4 << 20
+MAX_CHARACTERS: Final = 4 << 20
 
 # GetInfo spells states its own way (facts 4).
 STATES: Final = {s.value.lower(): s.state for s in SubState} | {"unknown": State.INVALID}
@@ -66,16 +67,16 @@ def _respelt(state: str) -> str:
 
 
 def _parsed(text: str, container: Container) -> dict[str, Any]:
-    if len(text) > LARGEST:
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is larger than {LARGEST >> 20} MiB")
+    if len(text) > MAX_CHARACTERS:
+        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is larger than {MAX_CHARACTERS >> 20} MiB")
     try:
         value = json_text.parse(text)
     except ValueError as error:
         raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {shown(text)}")
-    if _is_deeper(value, DEEPEST):
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is nested deeper than {DEEPEST}")
+        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {quoted(text)}")
+    if _is_deeper(value, MAX_DEPTH):
+        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is nested deeper than {MAX_DEPTH}")
     return value
 
 

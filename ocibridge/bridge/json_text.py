@@ -7,7 +7,7 @@ import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LONGEST_INTEGER: Final = 20  # characters of any 64-bit integer
+MAX_INTEGER_DIGITS: Final = 20  # characters of any 64-bit integer
 
 
 class NotAnObject(ValueError):
@@ -51,7 +51,7 @@ def value(text: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= LONGEST_INTEGER else float(digits)
+    return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else float(digits)
 
 
 def _refuse(constant: str) -> None:

@@ -4,11 +4,12 @@ import asyncio
 import time
 from typing import Any, Final, NoReturn, TypeVar
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.config.schema import Settings
-from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState, shown
+from ocibridge.errors import DobbyRefused, NoSuchContainer, Timeout, WrongState
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Container, SubState, Which
+from ocibridge.model import Container, ContainerRef, SubState
+from ocibridge.text import quoted
 
 T = TypeVar("T")
 
@@ -18,28 +19,28 @@ WHERE_DOBBY_LOGS: Final = "Dobby's log says more (journalctl -u dobby)"
 class Lookup:
     """Answers from the mirror where it can, and never says "there is none" without having asked Dobby."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, settings: Settings) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, settings: Settings) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._settings = settings
 
-    async def resolve(self, which: Which) -> Container:
+    async def resolve(self, container_ref: ContainerRef) -> Container:
         """The container that is meant, if it is there. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
-        self._dobby.require()
-        if isinstance(which, Container):
-            return self.present(which, which.id)
-        return self._mirror.find(which) or await self.look_up(which, self._settings.now.timeouts.call)
+        self._dobby.ensure_available()
+        if isinstance(container_ref, Container):
+            return self.present(container_ref, container_ref.id)
+        return self._mirror.find(container_ref) or await self.look_up(container_ref, self._settings.now.timeouts.call)
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
         if await self.within(seconds, self._dobby.listing()) is None:
-            raise Timeout(f"whether there is a container {shown(text)} is not known; {self._dobby.busy_with()}")
+            raise Timeout(f"whether there is a container {quoted(text)} is not known; {self._dobby.pending_summary()}")
         return self.present(self._mirror.find(text), text)
 
     def present(self, container: Container | None, text: str) -> Container:
         """The container, if it is still there. Raises NoSuchContainer."""
         if container is None or self._mirror.find(container.id) is not container:
-            raise NoSuchContainer(f"there is no container {shown(text)}; listContainers names those that Dobby has")
+            raise NoSuchContainer(f"there is no container {quoted(text)}; listContainers names those that Dobby has")
         return container
 
     async def refresh(self, container: Container, seconds: float) -> None:
@@ -60,7 +61,7 @@ class Lookup:
             answer = await question
         finally:
             timer.cancel()
-        self._dobby.require()
+        self._dobby.ensure_available()
         return answer
 
     async def explain(self, container: Container, verb: str, needed: SubState | None, said: str) -> NoReturn:

@@ -13,17 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
-from ocibridge.errors import DobbyRefused, InvalidArgs, shown
+from ocibridge.errors import DobbyRefused, InvalidArgs
 from ocibridge.files import Readers, raise_shortage
 from ocibridge.model import Container
+from ocibridge.text import quoted
 
 TUNNEL: Final = ".hostmnttunnel-"
 INNER: Final = "tmpdir"
 # The kernel's own file systems: nothing in them is for a container.
 KERNEL: Final = ("proc", "sys", "dev")
-MOST_MOUNTS: Final = 8 << 20  # bytes of mountinfo: Linux allows 100,000 mounts a namespace by default
+MAX_MOUNTINFO_BYTES: Final = 8 << 20  # bytes of mountinfo: Linux allows 100,000 mounts a namespace by default
 ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 Identity = tuple[int, int]
 
@@ -42,7 +43,7 @@ THIS_HOST = Host()
 class Mounts:
     """Mounts, one at a time: each is checked when the one before is over."""
 
-    def __init__(self, find: Lookup, dobby: Dobby, host: Host | None = None) -> None:
+    def __init__(self, find: Lookup, dobby: DobbyApi, host: Host | None = None) -> None:
         self._find = find
         self._dobby = dobby
         self._host = host or THIS_HOST
@@ -72,7 +73,7 @@ def checked_source(source: str, recursive: bool, host: Host) -> str:
 
     It reads files, and so is for a thread.
     """
-    named = f"source {shown(source)}"
+    named = f"source {quoted(source)}"
     resolved, own = _directory(source, named)
     try:
         tmp = os.path.realpath(host.tmp, strict=True)
@@ -125,15 +126,15 @@ def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
         parts = point.removeprefix(f"{tmp.rstrip('/')}/").split("/") if _is_below(point, tmp) else []
         if len(parts) > 1 and parts[0].startswith(TUNNEL) and parts[1] == INNER:
             raise DobbyRefused(
-                f"mount: not done, since an earlier mount is still in Dobby's tunnel at {shown(point)}: if another mount failed now, "
-                f"Dobby would remove the files that it shows. Unmount it on the host (umount {shown(point)})"
+                f"mount: not done, since an earlier mount is still in Dobby's tunnel at {quoted(point)}: if another mount failed now, "
+                f"Dobby would remove the files that it shows. Unmount it on the host (umount {quoted(point)})"
             )
 
 
 def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, str]]) -> str | None:
     below = [point for _, point in mounts if point != resolved and _is_below(point, resolved)] if recursive else []
     if below:
-        return f"{shown(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; use bind, or another source"
+        return f"{quoted(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; use bind, or another source"
     if any(TUNNEL in root and _is_below(resolved, point) for root, point in mounts):
         return "is a part of Dobby's mount tunnel, which is mounted there"
     return None
@@ -142,9 +143,9 @@ def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, s
 def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
     """(root in its file system, mount point) of each mount of this namespace (proc(5))."""
     with Path(mountinfo).open("rb") as file:
-        content = file.read(MOST_MOUNTS + 1)
-    if len(content) > MOST_MOUNTS:
-        raise ValueError(f"{mountinfo} is larger than {MOST_MOUNTS >> 20} MiB")
+        content = file.read(MAX_MOUNTINFO_BYTES + 1)
+    if len(content) > MAX_MOUNTINFO_BYTES:
+        raise ValueError(f"{mountinfo} is larger than {MAX_MOUNTINFO_BYTES >> 20} MiB")
     for line in os.fsdecode(content).split("\n")[:-1]:
         _, _, _, root, point, _ = line.split(" ", 5)
         yield _unescaped(root), _unescaped(point)

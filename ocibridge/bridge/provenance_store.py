@@ -12,13 +12,13 @@ import msgspec
 import structlog
 
 from ocibridge.files import read_regular
-from ocibridge.model import Origin, Plan
+from ocibridge.model import Origin, Provenance
 
 log = structlog.get_logger()
 
-LARGEST: Final = 64 << 20  # bytes; far beyond what 1,023 containers and 1,024 starts can take
+MAX_FILE_BYTES: Final = 64 << 20  # bytes; far beyond what 1,023 containers and 1,024 starts can take
 # Files, each of another bus: one that has been restarted is another one.
-MOST_KEPT: Final = 8
+MAX_FILES: Final = 8
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    life: str
+    owner: str
     containers: list[_Remembered]
 
 
@@ -45,29 +45,29 @@ def runtime_directory() -> Path:
     return Path("/run" if os.getuid() == 0 else user, "ocibridge", "memory")
 
 
-class Memory:
+class ProvenanceStore:
     """Plans by container, as last saved. `path` None: nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._warned = False
 
-    def recall(self, life: str) -> dict[tuple[str, int], Plan]:
+    def recall(self, owner: str) -> dict[tuple[str, int], Provenance]:
         """What was kept of that life of Dobby: plans by (id, descriptor), by (id, 0) of starts that were under way."""
         try:
             if self._path is None:
                 return {}
-            kept = msgspec.json.decode(read_regular(self._path, LARGEST), type=_File)
+            kept = msgspec.json.decode(read_regular(self._path, MAX_FILE_BYTES), type=_File)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("what was known of containers' bundles is lost", file=str(self._path), reason=str(error))
             return {}
-        if kept.life != life:
+        if kept.owner != owner:
             return {}
-        return {(c.id, c.descriptor): Plan(c.origin, c.bundle_path, c.plugins) for c in kept.containers}
+        return {(c.id, c.descriptor): Provenance(c.origin, c.bundle_path, c.plugins) for c in kept.containers}
 
-    def keep(self, life: str, plans: dict[tuple[str, int], Plan]) -> None:
+    def keep(self, owner: str, plans: dict[tuple[str, int], Provenance]) -> None:
         """Save `plans`, at once whole or not at all."""
         if self._path is None:
             return
@@ -75,7 +75,7 @@ class Memory:
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(_File(life, known)))
+            draft.write_bytes(msgspec.json.encode(_File(owner, known)))
             is_new = not self._path.exists()
             draft.replace(self._path)
             if is_new:
@@ -88,5 +88,5 @@ class Memory:
 
     def _forget_old_buses(self, path: Path) -> None:
         ours = f"{path.stem.rpartition('-')[0]}-*{path.suffix}"
-        for file in sorted(path.parent.glob(ours), key=lambda file: file.stat().st_mtime_ns)[:-MOST_KEPT]:
+        for file in sorted(path.parent.glob(ours), key=lambda file: file.stat().st_mtime_ns)[:-MAX_FILES]:
             file.unlink(missing_ok=True)

@@ -2,76 +2,77 @@
 
 import asyncio
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
-from ocibridge.bridge.start import Starts
-from ocibridge.bridge.waiters import Wait, Waits
+from ocibridge.bridge.start import Starter
+from ocibridge.bridge.waiters import StateWaiter, StateWaiters
 from ocibridge.config.schema import Settings
-from ocibridge.errors import DobbyUnavailable, Timeout, shown
+from ocibridge.errors import DobbyUnavailable, Timeout
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Container, State, SubState, Which, name_of
+from ocibridge.model import Container, ContainerRef, State, SubState, name_of
+from ocibridge.text import quoted
 
 
-class States:
+class StateQueries:
     """Neither waits for Dobby longer than `timeouts.read`, unless that is the only way to know."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, find: Lookup, starts: Starts, waits: Waits, settings: Settings) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, find: Lookup, starts: Starter, waits: StateWaiters, settings: Settings) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._find = find
-        self._starts = starts
-        self._waits = waits
+        self._starter = starts
+        self._waiters = waits
         self._settings = settings
 
-    async def state(self, which: Which) -> tuple[str, State]:
+    async def state(self, container_ref: ContainerRef) -> tuple[str, State]:
         """See `Bridge.container_state`."""
-        text = name_of(which)
+        text = name_of(container_ref)
         container = self._mirror.find(text)
         if container is None:
-            self._dobby.require()
-            if self._starts.is_starting(text):
+            self._dobby.ensure_available()
+            if self._starter.is_starting(text):
                 return text, State.STARTING
             container = await self._find.look_up(text, self._settings.now.timeouts.read)
         await self._find.refresh(container, self._settings.now.timeouts.read)
         return self._find.present(container, text).id, container.substate.state
 
-    async def wait_for(self, which: Which, word: str, seconds: float | None) -> str:
+    async def wait_for(self, container_ref: ContainerRef, word: str, seconds: float | None) -> str:
         """See `Bridge.wait_for_state`; None seconds: no limit."""
-        self._dobby.require()
-        text = name_of(which)
+        self._dobby.ensure_available()
+        text = name_of(container_ref)
         self._mirror.release_hold(text)
-        with self._waits.enter(text, word) as wait:
+        with self._waiters.enter(text, word) as wait:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._look(which, wait)
+                    await self._look(container_ref, wait)
                     return await wait.reached
             except TimeoutError:
                 container = self._mirror.find(text)
                 now = f"it is {container.substate}" if container is not None else "Dobby has no such container"
-                raise Timeout(f"{shown(text)} has not become {word} within {seconds:g} s; {now}") from None
+                raise Timeout(f"{quoted(text)} has not become {word} within {seconds:g} s; {now}") from None
             except DobbyUnavailable:
                 if wait.reached.done() and wait.reached.exception() is None:
                     return wait.reached.result()  # it was lost with Dobby, which ends it
                 raise
 
-    async def _look(self, which: Which, wait: Wait) -> None:
+    async def _look(self, container_ref: ContainerRef, wait: StateWaiter) -> None:
         """What is so already."""
-        text = name_of(which)
+        text = name_of(container_ref)
         container = self._mirror.find(text)
-        if isinstance(which, Container) and which is not container:
+        if isinstance(container_ref, Container) and container_ref is not container:
             wait.reach(State.STOPPED)
         elif container is not None:
             await self._find.refresh(container, self._settings.now.timeouts.read)
             wait.see(container.substate)
-        elif self._starts.is_starting(text):
+        elif self._starter.is_starting(text):
             wait.see(SubState.STARTING)
         else:
             await self._look_up(text, wait)
 
-    async def _look_up(self, text: str, wait: Wait) -> None:
+    async def _look_up(self, text: str, wait: StateWaiter) -> None:
         """Ask Dobby's List, which tells the mirror, which tells us; only that it is not there has to be waited for."""
         question = self._dobby.listing()
         if wait.word == State.STOPPED:
             await question
-            if self._mirror.find(text) is None and not self._starts.is_starting(text):
+            if self._mirror.find(text) is None and not self._starter.is_starting(text):
                 wait.reach(State.STOPPED)

@@ -3,25 +3,26 @@
 import asyncio
 from typing import Any
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.exit_tracker import Ends
 from ocibridge.bridge.lookup import WHERE_DOBBY_LOGS
-from ocibridge.errors import DobbyRefused, DobbyUnavailable, NeverSent, Timeout, WrongState, shown
+from ocibridge.errors import DobbyRefused, DobbyUnavailable, NeverSent, Timeout, WrongState
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Caller, Container, Exit, Reason, StopRequest, SubState
+from ocibridge.text import quoted
 
 # Dobby refuses to stop what is dying already, also after another client's stop: so long dying takes at most (0.63 s were
 # seen, and the reaping).
 DYING_SECONDS = 1.5
 
 
-class Stops:
+class Stopper:
     """The stops under way, so that a second one joins the first."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, ends: Ends) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, ends: Ends) -> None:
         self._mirror = mirror
         self._dobby = dobby
-        self._ends = ends
+        self._exit_tracker = ends
         self._under_way: dict[tuple[Container, bool], asyncio.Task[None]] = {}
 
     async def stop(self, container: Container, force: bool, seconds: float, caller: Caller) -> None:
@@ -31,7 +32,7 @@ class Stops:
         """
         now = asyncio.get_running_loop().time
         until = now() + seconds
-        end = self._ends.of(container)
+        end = self._exit_tracker.of(container)
         while True:
             joined = self._under_way.get((container, True)) or self._under_way.get((container, force))
             try:
@@ -63,12 +64,12 @@ class Stops:
             raise
         except (TimeoutError, Timeout):
             withdrawn = False
-            told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.busy_with()}"
+            told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.pending_summary()}"
             raise Timeout(told) from None
         finally:
             self._mirror.end_stop(container, request, withdrawn=withdrawn)
         if reason is Reason.DOBBY_GONE:
-            raise DobbyUnavailable(f"Dobby went away while {shown(container.id)} was being stopped; whether it still runs is not known")
+            raise DobbyUnavailable(f"Dobby went away while {quoted(container.id)} was being stopped; whether it still runs is not known")
 
     async def _until_ended(
         self, container: Container, request: StopRequest, force: bool, seconds: float, end: "asyncio.Future[Exit]"
@@ -82,7 +83,7 @@ class Stops:
 
     async def _accepted(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> bool:
         """True also where the container has ended by itself before Dobby came to our request."""
-        if not self._ends.is_awaited(container):
+        if not self._exit_tracker.is_awaited(container):
             return True  # it has ended, and its descriptor may be another's by now
         answer = self._dobby.stop(container, force, seconds)
         either: list[asyncio.Future[Any]] = [answer, end]

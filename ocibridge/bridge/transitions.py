@@ -4,26 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import WHERE_DOBBY_LOGS, Lookup
-from ocibridge.bridge.waiters import ANY, Waits
-from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState, shown
+from ocibridge.bridge.waiters import ANY, StateWaiters
+from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Container, SubState
+from ocibridge.text import quoted
 
 # memcr may fail without a signal (facts, Hibernate): so often it is looked whether the state has gone back.
 LOOK_AGAIN_SECONDS: Final = 0.5
 MAY_LACK: Final = "it has no hibernation built in, or memcr is not there or failed"
 
 
-class Changes:
+class Transitions:
     """Pause, resume, hibernate, wakeup. Each raises WrongState, DobbyRefused, and NoSuchContainer where it ends meanwhile."""
 
-    def __init__(self, mirror: Mirror, dobby: Dobby, find: Lookup, waits: Waits) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, find: Lookup, waits: StateWaiters) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._find = find
-        self._waits = waits
+        self._waiters = waits
 
     async def pause(self, container: Container) -> None:
         """Until Dobby shows it paused."""
@@ -70,17 +71,17 @@ class Changes:
         if substate is not wanted:  # the request may have been held back, and overtaken by the check
             substate = await self._dobby.state(container.descriptor, fresh=True)
         if substate is SubState.INVALID:
-            raise NoSuchContainer(f"{shown(container.id)} ended during {verb}")
+            raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
         if substate is not wanted:
             raise DobbyRefused(f"Dobby accepted {verb}, yet {container} is not {wanted}. {WHERE_DOBBY_LOGS}")
 
     async def _pass(self, container: Container, verb: str, passing: SubState, is_done: Callable[[], bool]) -> bool:
         """Whether it is done, as soon as its state is no longer `passing`; the signal may come at any time, or never."""
         while True:
-            with self._waits.enter(container.id, ANY) as change:
+            with self._waiters.enter(container.id, ANY) as change:
                 substate = await self._dobby.state(container.descriptor, fresh=True)
                 if substate is SubState.INVALID or self._mirror.find(container.id) is not container:
-                    raise NoSuchContainer(f"{shown(container.id)} ended during {verb}")
+                    raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
                 if is_done() or container.reported is not passing:
                     return is_done()
                 await asyncio.wait([change.reached], timeout=LOOK_AGAIN_SECONDS)

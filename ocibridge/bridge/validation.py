@@ -3,13 +3,14 @@
 import re
 from typing import Final
 
-from ocibridge.errors import InvalidArgs, shown
+from ocibridge.errors import InvalidArgs
 from ocibridge.model import State, SubState
+from ocibridge.text import quoted
 
-LARGEST_STRING: Final = 1 << 20  # bytes
-LONGEST_PATH: Final = 4095  # bytes (limits.h, PATH_MAX, with the NUL that ends it)
-LONGEST_ID: Final = 128  # bytes (facts 5)
-MOST_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
+MAX_STRING_BYTES: Final = 1 << 20  # bytes
+MAX_PATH_BYTES: Final = 4095  # bytes (limits.h, PATH_MAX, with the NUL that ends it)
+MAX_ID_BYTES: Final = 128  # bytes (facts 5)
+MAX_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 STATES: Final = sorted({word.value for word in (*State, *SubState)})
@@ -18,7 +19,7 @@ DOBBY_FLAGS: Final = {"bind", "rbind", "silent", "ro", "sync", "dirsync", "noati
 MOUNT_FLAGS: Final = DOBBY_FLAGS | {"noexec", "nodev", "nosuid"} | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
 
 
-def check_size(name: str, value: object, largest: int = LARGEST_STRING) -> None:
+def check_size(name: str, value: object, largest: int = MAX_STRING_BYTES) -> None:
     """At most `largest` bytes of UTF-8 in a string, or in all of a list of them; nothing else has a size.
 
     What has more characters than that is never encoded: the bus hands over 30 MiB, which may be 120 MiB of Python's.
@@ -31,8 +32,8 @@ def check_size(name: str, value: object, largest: int = LARGEST_STRING) -> None:
 
 def check_reference(container_id: str) -> None:
     """No container has a longer id; a wait for one would keep the text in memory for as long as it waits."""
-    if len(container_id.encode(errors="replace")) > LONGEST_ID:
-        raise InvalidArgs(f"containerId {shown(container_id)}: longer than {LONGEST_ID} bytes; no container has such an id")
+    if len(container_id.encode(errors="replace")) > MAX_ID_BYTES:
+        raise InvalidArgs(f"containerId {quoted(container_id)}: longer than {MAX_ID_BYTES} bytes; no container has such an id")
 
 
 def check_new_id(container_id: str) -> None:
@@ -47,7 +48,7 @@ def check_new_id(container_id: str) -> None:
     elif container_id[0] in "-.":
         problem = f'an id may not begin with "{container_id[0]}" (crun would take it for something else)'
     if problem is not None:
-        raise InvalidArgs(f"containerId {shown(container_id)}: {problem}")
+        raise InvalidArgs(f"containerId {quoted(container_id)}: {problem}")
 
 
 def check_absolute(name: str, path: str) -> None:
@@ -55,17 +56,17 @@ def check_absolute(name: str, path: str) -> None:
 
     A path that no system call would take is remembered as long as its start is under way: thousands would fill /run.
     """
-    if len(path.encode(errors="replace")) > LONGEST_PATH:
-        raise InvalidArgs(f"{name} {shown(path)}: longer than {LONGEST_PATH} bytes")
+    if len(path.encode(errors="replace")) > MAX_PATH_BYTES:
+        raise InvalidArgs(f"{name} {quoted(path)}: longer than {MAX_PATH_BYTES} bytes")
     if not path.startswith("/"):
-        raise InvalidArgs(f"{name} {shown(path)}: must be an absolute path")
+        raise InvalidArgs(f"{name} {quoted(path)}: must be an absolute path")
 
 
 def check_command(command: str) -> None:
     """Dobby splits a command at each single blank, without quoting, and hands at most 63 words on."""
     words = command.count(" ") + 1
-    if words > MOST_WORDS:
-        raise InvalidArgs(f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MOST_WORDS}")
+    if words > MAX_WORDS:
+        raise InvalidArgs(f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MAX_WORDS}")
 
 
 def check_exec_command(command: str) -> None:
@@ -80,14 +81,14 @@ def check_environment(variables: list[str]) -> None:
     for variable in variables:
         name, equals, _ = variable.partition("=")
         if not name or not equals:
-            raise InvalidArgs(f"envvar {shown(variable)}: must be NAME=VALUE")
+            raise InvalidArgs(f"envvar {quoted(variable)}: must be NAME=VALUE")
 
 
 def check_mount_flags(flags: list[str]) -> None:
     """Dobby drops a flag that it does not know silently; we say so. Without "bind" or "rbind" it mounts nothing."""
     unknown = [flag for flag in flags if flag not in MOUNT_FLAGS]
     if unknown:
-        raise InvalidArgs(f"flags: {shown(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}")
+        raise InvalidArgs(f"flags: {quoted(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}")
     if not {"bind", "rbind"} & set(flags):
         raise InvalidArgs('flags: "bind" or "rbind" must be among them, since Dobby mounts nothing else')
 
@@ -95,4 +96,4 @@ def check_mount_flags(flags: list[str]) -> None:
 def check_state(word: str) -> None:
     """A word of `State` or `SubState`."""
     if word not in STATES:
-        raise InvalidArgs(f"state {shown(word)}: must be one of {', '.join(STATES)}")
+        raise InvalidArgs(f"state {quoted(word)}: must be one of {', '.join(STATES)}")

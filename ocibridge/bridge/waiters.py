@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ocibridge.errors import BridgeError, DobbyUnavailable, shown
-from ocibridge.mirror.events import ContainerEnded, ContainerStarted, Event, PlansChanged, StateChanged, StatusChanged
+from ocibridge.errors import BridgeError, DobbyUnavailable
+from ocibridge.mirror.events import ContainerEnded, ContainerStarted, Event, PendingStartsChanged, StateChanged, StatusChanged
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State, SubState
+from ocibridge.text import quoted
 
 ANY: Final = ""
 
 
-class Wait:
+class StateWaiter:
     """One wait: `reached` is done with the word that was reached."""
 
     def __init__(self, word: str) -> None:
@@ -45,27 +46,27 @@ class Wait:
             self.reach(self.word)
 
 
-class Waits:
+class StateWaiters:
     """Those under way, by the text that names their container: an id, or a descriptor."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._waits: dict[str, list[Wait]] = {}
+        self._waiters: dict[str, list[StateWaiter]] = {}
 
     @contextmanager
-    def enter(self, text: str, word: str) -> Iterator[Wait]:
+    def enter(self, text: str, word: str) -> Iterator[StateWaiter]:
         """Wait from now on for what comes; what is there already is not looked at."""
-        wait = Wait(word)
-        self._waits.setdefault(text, []).append(wait)
+        wait = StateWaiter(word)
+        self._waiters.setdefault(text, []).append(wait)
         try:
             yield wait
         finally:
             wait.give_up()
-            self._waits[text].remove(wait)
-            if not self._waits[text]:
-                del self._waits[text]
+            self._waiters[text].remove(wait)
+            if not self._waiters[text]:
+                del self._waiters[text]
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """An event of the mirror."""
         match event:
             case ContainerStarted() | StateChanged():
@@ -74,7 +75,7 @@ class Waits:
             case ContainerEnded():
                 for wait in self._of(event.id, event.descriptor):
                     wait.reach(State.STOPPED.value)
-            case PlansChanged() if self._mirror.find(event.id) is None:
+            case PendingStartsChanged() if self._mirror.find(event.id) is None:
                 self._plans_changed(event.id)
             case StatusChanged() if event.status is DobbyStatus.ABSENT:
                 self._dobby_gone()
@@ -85,8 +86,8 @@ class Waits:
         """Whether somebody waits for anything of that container."""
         return bool(self._of(container_id, descriptor))
 
-    def _of(self, container_id: str, descriptor: int) -> list[Wait]:
-        return [*self._waits.get(container_id, ()), *self._waits.get(str(descriptor), ())]
+    def _of(self, container_id: str, descriptor: int) -> list[StateWaiter]:
+        return [*self._waiters.get(container_id, ()), *self._waiters.get(str(descriptor), ())]
 
     def _plans_changed(self, container_id: str) -> None:
         """A start of what is not there yet has begun, or has failed."""
@@ -96,10 +97,10 @@ class Waits:
 
     def _dobby_gone(self) -> None:
         """What was there has ended with Dobby, also where no List had it any more; what was not will not come."""
-        for text, waits in self._waits.items():
+        for text, waits in self._waiters.items():
             is_known = self._mirror.is_known(text)
             for wait in waits:
                 if is_known:
                     wait.reach(State.STOPPED.value)
                 else:
-                    wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {shown(text)}"))
+                    wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {quoted(text)}"))

@@ -23,7 +23,7 @@ class _Rule:
         self.users = 0
 
 
-class Owners:
+class NameWatcher:
     """Watches names one by one: sdbus cannot say arg0, and without it every stranger that comes and goes wakes us.
 
     Of connections, as long as any of them is watched, we are told each time that one leaves.

@@ -10,7 +10,7 @@ from ocibridge.files import read_regular
 
 # The administrator's, what is there until the next boot, the vendor's: the first one has the last word.
 FOLDERS: Final = tuple(Path(f"{root}/ocibridge") for root in ("/etc", "/run", "/usr/lib"))
-LARGEST_FILE: Final = 1 << 20
+MAX_FILE_BYTES: Final = 1 << 20
 
 
 def find(folders: Sequence[Path] = FOLDERS) -> list[Path]:
@@ -50,7 +50,7 @@ def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(file: Path) -> str:
     try:
-        return "" if file.samefile(os.devnull) else read_regular(file, LARGEST_FILE).decode()
+        return "" if file.samefile(os.devnull) else read_regular(file, MAX_FILE_BYTES).decode()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except ValueError as error:

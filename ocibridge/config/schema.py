@@ -11,11 +11,10 @@ import msgspec
 
 from ocibridge import names
 from ocibridge.config import yaml_text
-from ocibridge.errors import shown
-from ocibridge.text import readable
+from ocibridge.text import quoted, readable
 
-SHORTEST: Final = 0.001  # seconds
-LONGEST: Final = 365 * 86400.0
+MIN_SECONDS: Final = 0.001  # seconds
+MAX_SECONDS: Final = 365 * 86400.0
 UNITS: Final = {
     "us": 1e-6,
     "ms": 1e-3,
@@ -48,7 +47,7 @@ BUS_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-
 INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
 ADDRESS: Final = re.compile(r"[a-z0-9-]+:[^,]*=.*")
-LONGEST_NAME: Final = 255
+MAX_NAME_BYTES: Final = 255
 
 
 class ConfigError(Exception):
@@ -157,7 +156,7 @@ def config_of(mapping: dict[str, Any]) -> Config:
 def seconds_of(text: str) -> float:
     """Seconds of a duration as systemd.time(7) writes it: "150ms", "1min 30s"; a number alone is seconds."""
     if not DURATION.fullmatch(text):
-        raise ValueError(f"{DURATION_EXPECTED}, got {shown(text)}")
+        raise ValueError(f"{DURATION_EXPECTED}, got {quoted(text)}")
     return sum(float(number) * UNITS[unit] for number, unit in PART.findall(text))
 
 
@@ -165,7 +164,7 @@ def bus_problem(where: str) -> str | None:
     """Why `where` cannot be a bus; None if it can."""
     if where in {"system", "session"} or (ADDRESS.fullmatch(where) and where.isprintable()):
         return None
-    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", without control characters, got {shown(where)}'
+    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", without control characters, got {quoted(where)}'
 
 
 def _duration(kind: type, value: Any) -> Any:
@@ -176,8 +175,8 @@ def _duration(kind: type, value: Any) -> Any:
         # Not the value itself: aliases of aliases can make its text larger than memory.
         raise ValueError(f"{DURATION_EXPECTED}, got a value of the type {type(value).__name__}")
     seconds = seconds_of(value) if isinstance(value, str) else float(value)
-    if not SHORTEST <= seconds <= LONGEST:
-        raise ValueError(f"expected a duration between 1ms and 365d, got {shown(str(value))}")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise ValueError(f"expected a duration between 1ms and 365d, got {quoted(str(value))}")
     return Duration(seconds)
 
 
@@ -202,14 +201,14 @@ LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, 
 
 
 def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:
-    if pattern.fullmatch(value) and len(value) <= LONGEST_NAME:
+    if pattern.fullmatch(value) and len(value) <= MAX_NAME_BYTES:
         return None
-    return f"expected {what}, got {shown(value)}"
+    return f"expected {what}, got {quoted(value)}"
 
 
 def _reserved(name: str) -> str | None:
     if name == names.DRIVER or name.startswith(f"{names.DRIVER}."):
-        return f"{shown(name)} belongs to the bus itself; choose a name outside {names.DRIVER}"
+        return f"{quoted(name)} belongs to the bus itself; choose a name outside {names.DRIVER}"
     return None
 
 

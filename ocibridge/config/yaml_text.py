@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
-from ocibridge.errors import SHOWN_CHARACTERS, shown
+from ocibridge.text import MAX_QUOTED_CHARACTERS, quoted
 
 PREFIX: Final = "tag:yaml.org,2002:"
 NUMBER: Final = r"-?(?:0|[1-9][0-9]*)"
@@ -20,7 +20,7 @@ SPELLINGS: Final = {
     "int": re.compile(rf"{NUMBER}\Z"),
     "float": re.compile(rf"{NUMBER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z"),
 }
-LONGEST_NUMBER: Final = 18  # characters: any integer of that length fits 64 bits
+MAX_NUMBER_CHARACTERS: Final = 18  # characters: any integer of that length fits 64 bits
 
 
 class NotYaml(ValueError):
@@ -97,19 +97,19 @@ def _scalar(node: yaml.Node, path: str) -> Any:
     if kind not in SPELLINGS:
         _expect_tag(node, "str", path)
     if not SPELLINGS[kind].match(text):
-        _refuse(node, path, f"{shown(text)} is not a value of the type !!{kind}")
+        _refuse(node, path, f"{quoted(text)} is not a value of the type !!{kind}")
     if kind == "null":
         return None
     if kind == "bool":
         return text == "true"
-    if len(text) > LONGEST_NUMBER:
-        _refuse(node, path, f"the number {shown(text)} is too long")
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        _refuse(node, path, f"the number {quoted(text)} is too long")
     return int(text) if kind == "int" else float(text)
 
 
 def _expect_tag(node: yaml.Node, kind: str, path: str) -> None:
     if node.tag != PREFIX + kind:
-        _refuse(node, path, f"the tag {shown(node.tag.replace(PREFIX, '!!'))} cannot be used here; leave it out")
+        _refuse(node, path, f"the tag {quoted(node.tag.replace(PREFIX, '!!'))} cannot be used here; leave it out")
 
 
 def _refuse(node: yaml.Node, path: str, problem: str) -> NoReturn:
@@ -122,4 +122,4 @@ def _place(mark: Any) -> str:
 
 def _readable(path: str) -> str:
     """A key as an error may show it: one line of bounded length."""
-    return path if path.isprintable() and len(path) <= SHOWN_CHARACTERS else shown(path)
+    return path if path.isprintable() and len(path) <= MAX_QUOTED_CHARACTERS else quoted(path)

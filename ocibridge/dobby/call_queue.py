@@ -15,7 +15,7 @@ from ocibridge.errors import BridgeError
 T = TypeVar("T")
 
 
-class Call(msgspec.Struct, Generic[T], eq=False):
+class PendingCall(msgspec.Struct, Generic[T], eq=False):
     """One call on its way: waiting here until `sent_at` (time.monotonic) is set, outstanding at Dobby from then on.
 
     `is_over`: whoever asks has been told. What `arrived` does comes later where Dobby answers later.
@@ -24,10 +24,10 @@ class Call(msgspec.Struct, Generic[T], eq=False):
     method: Method[T]
     arguments: tuple[Any, ...] = ()
     subject: str = ""
-    arrived: Callable[[T | None], None] = lambda _: None
+    on_reply: Callable[[T | None], None] = lambda _: None
     place: int = 0  # in the order of arrival
     sent_at: float = 0.0
-    going: Callable[[], None] = lambda: None  # called when it goes out
+    on_send: Callable[[], None] = lambda: None  # called when it goes out
     timer: asyncio.TimerHandle | None = None
     is_over: bool = False
     askers: deque[Any] = msgspec.field(default_factory=deque)  # futures of T
@@ -75,7 +75,7 @@ class Call(msgspec.Struct, Generic[T], eq=False):
             self.timer.cancel()
 
 
-class Line:
+class CallQueue:
     """The calls of one life of Dobby.
 
     A method that Dobby lacks costs it a reply slot for good at each try (facts, point 1): until the first call of a
@@ -85,33 +85,33 @@ class Line:
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self.answered = False  # Dobby has answered any call in this life
-        self.outstanding: dict[asyncio.Future[Message], Call[Any]] = {}
+        self.outstanding: dict[asyncio.Future[Message], PendingCall[Any]] = {}
         self._joined = 0
         self.choked = False  # Dobby's slots are all taken at the moment: nothing goes out before an answer has come
         self.lacking: set[str] = set()
         self._known: set[str] = set()
-        self.waiting: deque[Call[Any]] = deque()  # whose turn comes next is at the left
-        self._held: dict[str, deque[Call[Any]]] = {}  # by member, while its first call is on its way
+        self.waiting: deque[PendingCall[Any]] = deque()  # whose turn comes next is at the left
+        self._held: dict[str, deque[PendingCall[Any]]] = {}  # by member, while its first call is on its way
 
     @property
     def queued(self) -> int:
         """How many calls have not gone out yet."""
         return len(self.waiting) + sum(map(len, self._held.values()))
 
-    def __iter__(self) -> Iterator[Call[Any]]:
+    def __iter__(self) -> Iterator[PendingCall[Any]]:
         """All calls that have not been answered."""
         yield from self.outstanding.values()
         yield from self.waiting
         for held in self._held.values():
             yield from held
 
-    def join(self, call: Call[Any]) -> None:
+    def join(self, call: PendingCall[Any]) -> None:
         """Take a place at the end."""
         self._joined += 1
         call.place = self._joined
         self._enter(call)
 
-    def _enter(self, call: Call[Any]) -> None:
+    def _enter(self, call: PendingCall[Any]) -> None:
         member = call.method.member
         if member in self._known:
             self.waiting.append(call)
@@ -121,13 +121,13 @@ class Line:
             self._held[member] = deque()
             self.waiting.append(call)
 
-    def put_back(self, call: Call[Any]) -> None:
+    def put_back(self, call: PendingCall[Any]) -> None:
         """To its old place: Dobby has not seen the call, and later ones must not overtake it."""
         call.sent_at = 0.0
         index = next((i for i, other in enumerate(self.waiting) if other.place > call.place), len(self.waiting))
         self.waiting.insert(index, call)
 
-    def leave(self, call: Call[Any]) -> None:
+    def leave(self, call: PendingCall[Any]) -> None:
         """Give up a place; if others were held for this call, the next of them goes instead."""
         member = call.method.member
         if call in self._held.get(member, ()):
@@ -142,7 +142,7 @@ class Line:
             self._known.add(member)
             self._release(member)
 
-    def has_failed(self, member: str, *, lacking: bool) -> list[Call[Any]]:
+    def has_failed(self, member: str, *, lacking: bool) -> list[PendingCall[Any]]:
         """A call of `member` was answered with an error. Returns those held for it that are now refused."""
         if lacking:
             self.lacking.add(member)
@@ -155,17 +155,17 @@ class Line:
             self._enter(call)
 
 
-class Question(Generic[T]):
+class SharedCall(Generic[T]):
     """Dobby's queue is first in, first out, so an answer still to come is as good as one asked for now.
 
     If it does not come, it may be lost: then the question is asked once more beside it, but no third time.
     """
 
-    def __init__(self, ask: Callable[[], Call[T]]) -> None:
+    def __init__(self, ask: Callable[[], PendingCall[T]]) -> None:
         self._ask = ask
         self._asked_at = 0.0
-        self._last: Call[T] | None = None
-        self._before: Call[T] | None = None
+        self._last: PendingCall[T] | None = None
+        self._before: PendingCall[T] | None = None
 
     def share(self, patience: float, *, fresh: bool) -> "asyncio.Future[T]":
         """A future of the asker's own, who may give it up. `patience`: seconds until an answer may be lost."""

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 from ocibridge.config.schema import Settings
 from ocibridge.dobby import protocol
-from ocibridge.dobby.call_queue import Call, Question
+from ocibridge.dobby.call_queue import PendingCall, SharedCall
 from ocibridge.dobby.protocol import Method
-from ocibridge.dobby.transport import Client
-from ocibridge.errors import DobbyUnavailable, shown
+from ocibridge.dobby.transport import Transport
+from ocibridge.errors import DobbyUnavailable
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import Listed, StartAnswered, StateSeen
 from ocibridge.model import Container, DobbyStatus, SubState
+from ocibridge.text import quoted
 
 T = TypeVar("T")
 
@@ -25,44 +26,44 @@ WHY_UNAVAILABLE = {
 }
 
 
-class Calls:
+class DobbyClient:
     """What the bridge can ask of Dobby (`port.Dobby`). Each method sends at once and returns a future."""
 
-    def __init__(self, client: Client, mirror: Mirror, settings: Settings) -> None:
+    def __init__(self, client: Transport, mirror: Mirror, settings: Settings) -> None:
         self._client = client
         self._mirror = mirror
         self._unavailable_since = time.time()
         self._settings = settings
-        self._listing = Question(self._ask_list)
-        self._states: dict[int, Question[SubState]] = {}
+        self._listing = SharedCall(self._ask_list)
+        self._states: dict[int, SharedCall[SubState]] = {}
 
     def status_changed(self) -> None:
         """The mirror's status is another one: from now on is what error texts say."""
         self._unavailable_since = time.time()
 
-    def require(self) -> None:
+    def ensure_available(self) -> None:
         """Raise DobbyUnavailable, saying why and since when, unless Dobby can be asked."""
         why = WHY_UNAVAILABLE.get(self._mirror.status)
         if why is not None:
             since = time.strftime("%H:%M:%S", time.localtime(self._unavailable_since))
             raise DobbyUnavailable(why.format(since=since))
 
-    def busy_with(self) -> str:
+    def pending_summary(self) -> str:
         """What keeps Dobby from answering, for error texts."""
-        return self._client.busy_with()
+        return self._client.pending_summary()
 
     # Reading. The question itself waits as long as Dobby lives, each asker as long as it likes.
 
     def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
-        self.require()
+        self.ensure_available()
         return self._listing.share(self._settings.now.timeouts.call, fresh=fresh)
 
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
-        self.require()
+        self.ensure_available()
         if descriptor not in self._states:
-            self._states[descriptor] = Question(partial(self._ask_state, descriptor))
+            self._states[descriptor] = SharedCall(partial(self._ask_state, descriptor))
         return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
 
     def forget(self, descriptor: int) -> None:
@@ -132,35 +133,35 @@ class Calls:
     # How it is asked.
 
     def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
-        self.require()
+        self.ensure_available()
         seconds = self._settings.now.timeouts.call if timeout is None else timeout
-        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=shown(container.id)).share()
+        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=quoted(container.id)).share()
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
-        life, asked = self._mirror.life or "", self._mirror.position
+        owner, asked = self._mirror.owner or "", self._mirror.position
 
-        def arrived(descriptor: int | None) -> None:
-            self._mirror.observe(StartAnswered(life, asked, container_id, max(descriptor or 0, 0)))
+        def on_reply(descriptor: int | None) -> None:
+            self._mirror.observe(StartAnswered(owner, asked, container_id, max(descriptor or 0, 0)))
 
         seconds = self._settings.now.timeouts.start
-        return self._client.ask(method, *arguments, timeout=seconds, subject=shown(container_id), arrived=arrived).share()
+        return self._client.ask(method, *arguments, timeout=seconds, subject=quoted(container_id), on_reply=on_reply).share()
 
-    def _ask_list(self) -> Call[Any]:
+    def _ask_list(self) -> PendingCall[Any]:
         asked = _Asked(self._mirror)
-        return self._client.ask(protocol.LIST, timeout=None, arrived=partial(self._list_arrived, asked), going=asked.now)
+        return self._client.ask(protocol.LIST, timeout=None, on_reply=partial(self._list_arrived, asked), on_send=asked.now)
 
     def _list_arrived(self, asked: "_Asked", entries: tuple[tuple[int, str], ...] | None) -> None:
         if entries is not None:
-            self._mirror.observe(Listed(asked.life, asked.position, entries))
+            self._mirror.observe(Listed(asked.owner, asked.position, entries))
 
-    def _ask_state(self, descriptor: int) -> Call[SubState]:
+    def _ask_state(self, descriptor: int) -> PendingCall[SubState]:
         asked = _Asked(self._mirror)
         seen = partial(self._state_arrived, asked, descriptor)
-        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, arrived=seen, going=asked.now)
+        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=asked.now)
 
     def _state_arrived(self, asked: "_Asked", descriptor: int, substate: SubState | None) -> None:
         if substate is not None:
-            self._mirror.observe(StateSeen(asked.life, asked.position, descriptor, substate))
+            self._mirror.observe(StateSeen(asked.owner, asked.position, descriptor, substate))
 
 
 class _Asked:
@@ -168,7 +169,7 @@ class _Asked:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self.life = mirror.life or ""
+        self.owner = mirror.owner or ""
         self.position = mirror.position
 
     def now(self) -> None:

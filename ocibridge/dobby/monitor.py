@@ -11,9 +11,9 @@ from typing import Final
 import structlog
 
 from ocibridge.bus.connection import Bus, Message, signature_of
-from ocibridge.bus.name_watcher import Owners
+from ocibridge.bus.name_watcher import NameWatcher
 from ocibridge.config.schema import DobbyNames
-from ocibridge.dobby.client import Calls
+from ocibridge.dobby.client import DobbyClient
 from ocibridge.dobby.protocol import (
     AWOKEN,
     CONTAINER_SIGNAL,
@@ -25,16 +25,16 @@ from ocibridge.dobby.protocol import (
     STATUS_SIGNAL,
     STOPPED,
     STOPPED_WITH_STATUS,
-    Refusal,
+    ReplyFailure,
 )
-from ocibridge.dobby.transport import Client, DobbyDeaf, DobbyStarting
+from ocibridge.dobby.transport import DobbyDeaf, DobbyStarting, Transport
 from ocibridge.errors import BridgeError, DobbyUnavailable
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import (
     DobbyAppeared,
     DobbyLost,
     EndStatus,
-    PictureTaken,
+    SnapshotTaken,
     Started,
     StateSignal,
     StatusSeen,
@@ -52,17 +52,17 @@ LAST_RETRY: Final = 2.0
 DEAF_RETRY: Final = 3.0
 
 
-class Watch:
+class DobbyMonitor:
     """Follows Dobby from one owner to the next, and keeps the mirror's first picture of each."""
 
-    def __init__(self, bus: Bus, owners: Owners, names: DobbyNames, mirror: Mirror, client: Client, calls: Calls) -> None:
+    def __init__(self, bus: Bus, owners: NameWatcher, names: DobbyNames, mirror: Mirror, client: Transport, calls: DobbyClient) -> None:
         self._bus = bus
-        self._owners = owners
+        self._name_watcher = owners
         self._names = names
         self._mirror = mirror
         self._client = client
         self._calls = calls
-        client.disturbed = self._disturbed
+        client.on_unhealthy = self._on_unhealthy
         self._owner = ""
         self._following: asyncio.Task[None] | None = None
         self._ready_said = asyncio.Event()
@@ -72,16 +72,16 @@ class Watch:
     async def begin(self) -> None:
         """Watch the name and its signals from now on."""
         await self._bus.watch(self._names.service, self._names.object, None, None, self._signalled)
-        await self._owners.watch(self._names.service, self._owner_is)
+        await self._name_watcher.watch(self._names.service, self._owner_is)
 
     def end(self) -> None:
         """Stop following (the matches go with the connection)."""
         if self._following is not None:
             self._following.cancel()
 
-    def _disturbed(self, refusal: Refusal) -> None:
+    def _on_unhealthy(self, refusal: ReplyFailure) -> None:
         """The client found Dobby deaf, or stalled: nothing is asked of it until a probe is answered."""
-        status = DobbyStatus.DEAF if refusal is Refusal.DEAF else DobbyStatus.STALLED
+        status = DobbyStatus.DEAF if refusal is ReplyFailure.DEAF else DobbyStatus.STALLED
         if self._mirror.status is not status:
             self._mirror.observe(StatusSeen(self._owner, status))
             self._upset.set()
@@ -99,10 +99,10 @@ class Watch:
             self._meet(owner)
 
     def _lose(self) -> None:
-        life, self._owner = self._owner, ""
+        owner, self._owner = self._owner, ""
         self.end()
         # The mirror first: whoever is woken by the failed calls finds it void already.
-        self._mirror.observe(DobbyLost(life))
+        self._mirror.observe(DobbyLost(owner))
         self._client.end()
         self.settled.set()
 
@@ -112,16 +112,16 @@ class Watch:
         self._mirror.observe(DobbyAppeared(owner))
         self._following = spawn(self._follow(owner), f"follow Dobby as {owner}", vital=True)
 
-    async def _follow(self, life: str) -> None:
+    async def _follow(self, owner: str) -> None:
         """One life: a picture, then another one after each time that Dobby was deaf or stalled."""
         while True:
             self._upset.clear()
-            await self._take_picture(life)
-            self._mirror.observe(PictureTaken(life))
+            await self._take_picture(owner)
+            self._mirror.observe(SnapshotTaken(owner))
             self.settled.set()
             await self._upset.wait()
 
-    async def _take_picture(self, life: str) -> None:
+    async def _take_picture(self, owner: str) -> None:
         retry = FIRST_RETRY
         said = ""
         while True:
@@ -130,7 +130,7 @@ class Watch:
                 await self._calls.probe()
                 return
             except DobbyStarting:
-                self._mirror.observe(StatusSeen(life, DobbyStatus.STARTING))
+                self._mirror.observe(StatusSeen(owner, DobbyStatus.STARTING))
             except DobbyDeaf:
                 retry = DEAF_RETRY
             except DobbyUnavailable:

@@ -118,7 +118,7 @@ MOUNT: Final = Method(CTRL, "Mount", "issass", "b", _one(bool))
 UNMOUNT: Final = Method(CTRL, "Unmount", "is", "b", _one(bool))
 
 
-class Refusal(Enum):
+class ReplyFailure(Enum):
     """What an error reply of Dobby's, or of the bus in its place, tells about it."""
 
     GONE = auto()  # no owner, or it died with the call
@@ -128,17 +128,17 @@ class Refusal(Enum):
     OTHER = auto()
 
 
-def refusal_of(error: ErrorReply, proven: bool) -> Refusal:
+def failure_of(error: ErrorReply, proven: bool) -> ReplyFailure:
     """Tell the causes apart by their texts (facts 1, 8b). `proven`: this life has answered a call before."""
     kind = error.name.removeprefix(f"{STANDARD_ERROR_PREFIX}.")
     if kind in {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected"}:
-        return Refusal.GONE
+        return ReplyFailure.GONE
     if kind == "UnknownObject":
-        return Refusal.STARTING
+        return ReplyFailure.STARTING
     if kind != "UnknownMethod":
-        return Refusal.OTHER
+        return ReplyFailure.OTHER
     if error.text.startswith("Unknown method "):
-        return Refusal.DEAF
+        return ReplyFailure.DEAF
     if not proven:
-        return Refusal.STARTING
-    return Refusal.LACKING
+        return ReplyFailure.STARTING
+    return ReplyFailure.LACKING

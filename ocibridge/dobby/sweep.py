@@ -5,20 +5,20 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ocibridge.config.schema import Settings
-from ocibridge.dobby.client import Calls
-from ocibridge.dobby.transport import Client
+from ocibridge.dobby.client import DobbyClient
+from ocibridge.dobby.transport import Transport
 from ocibridge.errors import BridgeError
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.tasks import spawn
 
 # While Dobby is busy a sweep would only stand in its queue: it is put off, but not for ever.
-MOST_INTERVALS: Final = 10
+MAX_INTERVALS: Final = 10
 
 
 class Sweep:
     """A List, and the state of each container, one question after another, every `sweep_interval`."""
 
-    def __init__(self, mirror: Mirror, client: Client, calls: Calls, settings: Settings) -> None:
+    def __init__(self, mirror: Mirror, client: Transport, calls: DobbyClient, settings: Settings) -> None:
         self._mirror = mirror
         self._client = client
         self._calls = calls
@@ -40,7 +40,7 @@ class Sweep:
         while True:
             await asyncio.sleep(interval)
             with suppress(TimeoutError):
-                async with asyncio.timeout(interval * (MOST_INTERVALS - 1)):
+                async with asyncio.timeout(interval * (MAX_INTERVALS - 1)):
                     await self._client.idle.wait()
             try:
                 await self._once()

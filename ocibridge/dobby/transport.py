@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from ocibridge.bus.connection import Bus, ErrorReply, Message, error_of, signature_of
 from ocibridge.config.schema import DobbyNames, Settings
-from ocibridge.dobby.call_queue import Call, Line
+from ocibridge.dobby.call_queue import CallQueue, PendingCall
 from ocibridge.dobby.health import Health
-from ocibridge.dobby.protocol import ADMIN, CTRL, PING, Method, NotAnAnswer, Refusal, refusal_of
-from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout, shown
+from ocibridge.dobby.protocol import ADMIN, CTRL, PING, Method, NotAnAnswer, ReplyFailure, failure_of
+from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout
+from ocibridge.text import quoted
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class DobbyDeaf(DobbyUnavailable):
     """It has no reply slot left."""
 
 
-class Client:
+class Transport:
     """Sends calls to the Dobby of the present life. `disturbed` is called when it turns out deaf or stalled."""
 
     def __init__(self, bus: Bus, names: DobbyNames, settings: Settings) -> None:
@@ -36,22 +37,22 @@ class Client:
         self._names = names
         self._interfaces = {word: f"{names.service}.{word}" for word in (ADMIN, CTRL)}
         self._loop = asyncio.get_running_loop()
-        self._line: Line | None = None
+        self._queue: CallQueue | None = None
         self._health = Health(time.monotonic)
         self._look_timer: asyncio.TimerHandle | None = None
-        self.disturbed: Callable[[Refusal], None] = lambda _: None
+        self.on_unhealthy: Callable[[ReplyFailure], None] = lambda _: None
         self.idle = asyncio.Event()  # set while Dobby owes us no answer
         self.idle.set()
         self._settings = settings
 
     def begin(self, owner: str) -> None:
         """A new owner of the name: a fresh pool, nothing known of its methods."""
-        self._line = Line(owner)
+        self._queue = CallQueue(owner)
         self._health.begin()
 
     def end(self) -> None:
         """The owner is gone: everything that waited for it fails at once."""
-        line, self._line = self._line, None
+        line, self._queue = self._queue, None
         if line is not None:
             calls = list(line)
             line.outstanding.clear()
@@ -59,9 +60,9 @@ class Client:
             for call in calls:
                 self._refuse(call, _died_with(call) if call.sent_at else self._gone())
 
-    def busy_with(self) -> str:
+    def pending_summary(self) -> str:
         """What Dobby was asked longest ago and has not answered, for error texts."""
-        work = [call for call in self._line.outstanding.values() if call.method is not PING] if self._line else []
+        work = [call for call in self._queue.outstanding.values() if call.method is not PING] if self._queue else []
         if not work:
             return "Dobby owes no answer"
         oldest = min(work, key=lambda call: call.sent_at)
@@ -73,9 +74,9 @@ class Client:
         *arguments: Any,
         timeout: float | None,
         subject: str = "",
-        arrived: Callable[[T | None], None] = lambda _: None,
-        going: Callable[[], None] = lambda: None,
-    ) -> Call[T]:
+        on_reply: Callable[[T | None], None] = lambda _: None,
+        on_send: Callable[[], None] = lambda: None,
+    ) -> PendingCall[T]:
         """Send a call as soon as its turn comes; it is over within `timeout` seconds.
 
         None is for the shared questions, as few as there are containers: they wait as long as Dobby lives, and are
@@ -87,14 +88,14 @@ class Client:
         `subject` names the container in texts, already shown() or "".
         Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
         """
-        call = Call(method, arguments, subject, arrived, going=going)
-        line = self._line
+        call = PendingCall(method, arguments, subject, on_reply, on_send=on_send)
+        line = self._queue
         if line is None:
             self._refuse(call, self._gone())
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
         elif timeout is not None and line.queued >= self._settings.now.limits.queued:
-            self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.busy_with()}; try again later"))
+            self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.pending_summary()}; try again later"))
         else:
             if timeout is not None:
                 call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
@@ -106,21 +107,21 @@ class Client:
 
     def limits_changed(self) -> None:
         """The configuration is another one: what waits may have a place now."""
-        if self._line is not None:
-            self._send_what_may_go(self._line)
+        if self._queue is not None:
+            self._send_what_may_go(self._queue)
 
     @property
     def _places(self) -> int:
         """How many calls may be outstanding beside a Ping, which alone tells a stalled Dobby from a busy one."""
         return max(1, self._settings.now.limits.in_flight - 1)
 
-    def _send_what_may_go(self, line: Line) -> None:
+    def _send_what_may_go(self, line: CallQueue) -> None:
         while line.waiting and len(line.outstanding) < self._places and not line.choked:
             self._send(line, line.waiting.popleft())
 
-    def _send(self, line: Line, call: Call[Any]) -> None:
+    def _send(self, line: CallQueue, call: PendingCall[Any]) -> None:
         method = call.method
-        call.going()
+        call.on_send()
         reply = self._bus.call(
             line.owner, self._names.object, self._interfaces[method.word], method.member, method.signature, *call.arguments
         )
@@ -133,7 +134,7 @@ class Client:
 
     # Back.
 
-    def _came_back(self, line: Line, reply: "asyncio.Future[Message]") -> None:
+    def _came_back(self, line: CallQueue, reply: "asyncio.Future[Message]") -> None:
         call = line.outstanding.pop(reply, None)
         if reply.cancelled():
             return
@@ -149,7 +150,7 @@ class Client:
         if not line.outstanding:
             self.idle.set()
 
-    def _take_answer(self, line: Line, call: Call[T], reply: Message) -> None:
+    def _take_answer(self, line: CallQueue, call: PendingCall[T], reply: Message) -> None:
         line.answered, line.choked = True, False
         line.has_answered(call.method.member)
         self._health.answered(work=call.method is not PING)
@@ -160,15 +161,15 @@ class Client:
             self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))
             return
         call.stop_timer()
-        call.arrived(value)
+        call.on_reply(value)
         call.settle(value)
 
-    def _take_error(self, line: Line, call: Call[Any], failure: BaseException) -> None:
+    def _take_error(self, line: CallQueue, call: PendingCall[Any], failure: BaseException) -> None:
         error = error_of(failure)
-        refusal = refusal_of(error, line.answered)
-        if refusal is not Refusal.GONE:
+        refusal = failure_of(error, line.answered)
+        if refusal is not ReplyFailure.GONE:
             self._health.answered(work=call.method is not PING)
-        if refusal is Refusal.DEAF and line.outstanding:
+        if refusal is ReplyFailure.DEAF and line.outstanding:
             # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
             line.choked = True
             if call.is_wanted:
@@ -177,35 +178,35 @@ class Client:
         else:
             line.choked = False
         told = _told(refusal, call, error)
-        if refusal is Refusal.DEAF and not line.choked:
+        if refusal is ReplyFailure.DEAF and not line.choked:
             self._turn_deaf(line)
-        for held in line.has_failed(call.method.member, lacking=refusal is Refusal.LACKING):
+        for held in line.has_failed(call.method.member, lacking=refusal is ReplyFailure.LACKING):
             self._refuse(held, told)
         self._refuse(call, told)
 
-    def _turn_deaf(self, line: Line) -> None:
+    def _turn_deaf(self, line: CallQueue) -> None:
         """Nobody is left to wait for something that will not come."""
-        self.disturbed(Refusal.DEAF)
+        self.on_unhealthy(ReplyFailure.DEAF)
         for call in [call for call in line if not call.sent_at]:
             line.leave(call)
             self._refuse(call, DobbyDeaf(f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"))
 
-    def _refuse(self, call: Call[Any], refusal: BridgeError) -> None:
+    def _refuse(self, call: PendingCall[Any], refusal: BridgeError) -> None:
         """No (usable) answer will come."""
         call.stop_timer()
-        call.arrived(None)
+        call.on_reply(None)
         call.settle(None, refusal)
 
     def _gone(self) -> DobbyUnavailable:
         return DobbyUnavailable(f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)")
 
-    def _time_over(self, line: Line, call: Call[Any], seconds: float) -> None:
+    def _time_over(self, line: CallQueue, call: PendingCall[Any], seconds: float) -> None:
         if not call.sent_at:
             line.leave(call)
-            self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.busy_with()}"))
+            self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.pending_summary()}"))
             self._send_what_may_go(line)
         else:
-            call.settle(None, Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.busy_with()}"))
+            call.settle(None, Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.pending_summary()}"))
 
     # Is anybody there?
 
@@ -213,36 +214,36 @@ class Client:
         """While something is outstanding: a Ping if Dobby has been silent, and the alarm if that has not helped."""
         self._look_timer = None
         self._health.excuse(time.monotonic() - due)
-        line = self._line
+        line = self._queue
         if line is None or not line.outstanding:
             return
         since = min(call.sent_at for call in line.outstanding.values())
         work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
         pinged = len(work) < len(line.outstanding)
         if self._health.is_silent(since) and not pinged and len(line.outstanding) <= self._places:
-            self._send(line, Call(PING))
+            self._send(line, PendingCall(PING))
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
-            self.disturbed(Refusal.OTHER)
+            self.on_unhealthy(ReplyFailure.OTHER)
         if self._look_timer is None:
             self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
 
 
-def _told(refusal: Refusal, call: Call[Any], error: ErrorReply) -> BridgeError:
+def _told(refusal: ReplyFailure, call: PendingCall[Any], error: ErrorReply) -> BridgeError:
     """What the asker is told of an error reply."""
     match refusal:
-        case Refusal.GONE:
-            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({shown(error.text)})")
-        case Refusal.STARTING:
+        case ReplyFailure.GONE:
+            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({quoted(error.text)})")
+        case ReplyFailure.STARTING:
             return DobbyStarting("Dobby is starting and does not take calls yet")
-        case Refusal.DEAF:
+        case ReplyFailure.DEAF:
             return DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
-        case Refusal.LACKING:
+        case ReplyFailure.LACKING:
             return _not_supported(call.method)
-        case Refusal.OTHER:
-            return DobbyRefused(f"{call}: answered with {error.name}: {shown(error.text)}")
+        case ReplyFailure.OTHER:
+            return DobbyRefused(f"{call}: answered with {error.name}: {quoted(error.text)}")
 
 
-def _died_with(call: Call[Any]) -> DobbyUnavailable:
+def _died_with(call: PendingCall[Any]) -> DobbyUnavailable:
     return DobbyUnavailable(f"{call}: Dobby went away before it answered; whether it has happened is not known")
 
 

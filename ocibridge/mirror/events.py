@@ -13,7 +13,7 @@ class StatusChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PlansChanged:
+class PendingStartsChanged:
     """A start of ours of that id has begun, is about to go out, or is over."""
 
     id: str
@@ -47,7 +47,7 @@ class StateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanCorrected:
+class ProvenanceCorrected:
     """A container was taken for what our own start of that id would make, and it was somebody else's (or the reverse)."""
 
     id: str
@@ -64,7 +64,7 @@ class ContainerRestarted:
 
 
 @dataclass(frozen=True, slots=True)
-class EndDoubted:
+class EndUnconfirmed:
     """A container may have ended; somebody should ask Dobby's List again (after a while if `unannounced`).
 
     `at` is the mirror's position at the doubt. Told again by each List that lacks the container.
@@ -100,13 +100,13 @@ class ContainerEnded:
 
 Event = (
     StatusChanged
-    | PlansChanged
+    | PendingStartsChanged
     | ContainerFound
     | ContainerStarted
     | StateChanged
-    | PlanCorrected
+    | ProvenanceCorrected
     | ContainerRestarted
-    | EndDoubted
+    | EndUnconfirmed
     | EndHeld
     | ContainerEnded
 )

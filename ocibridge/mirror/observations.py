@@ -12,7 +12,7 @@ from ocibridge.model import DobbyStatus, SubState
 class Observation(msgspec.Struct, frozen=True):
     """Something seen of the Dobby of that life."""
 
-    life: str
+    owner: str
 
 
 class DobbyAppeared(Observation, frozen=True):
@@ -29,7 +29,7 @@ class StatusSeen(Observation, frozen=True):
     status: DobbyStatus
 
 
-class PictureTaken(Observation, frozen=True):
+class SnapshotTaken(Observation, frozen=True):
     """A List and the state of each container in it are in: Dobby is ready and the mirror true."""
 
 
@@ -86,7 +86,7 @@ class StartAnswered(Observation, frozen=True):
     descriptor: int
 
 
-class EndBelieved(Observation, frozen=True):
+class EndConfirmed(Observation, frozen=True):
     """A doubted end that nothing has contradicted: it is taken as the end. `at` is that of the doubt."""
 
     id: str

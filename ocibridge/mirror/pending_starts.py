@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 
-from ocibridge.model import UNKNOWN_PLAN, Plan
+from ocibridge.model import UNKNOWN_PROVENANCE, Provenance
 
 
 @dataclass(slots=True, eq=False)
 class PendingStart:
     """A start of ours. `plan` is None until it goes out to Dobby: its bundle is still being read."""
 
-    plan: Plan | None = None
+    plan: Provenance | None = None
 
 
-class Plans:
+class PendingStarts:
     """The starts under way, by id, and what was known of one life of Dobby."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PendingStart] = {}
-        self.recalled: dict[tuple[str, int], Plan] = {}
+        self.recalled: dict[tuple[str, int], Provenance] = {}
 
     def has(self, container_id: str) -> bool:
         """Whether a start of ours of that id is under way."""
@@ -35,16 +35,16 @@ class Plans:
             del self._pending[container_id]
         return is_unsent
 
-    def send(self, container_id: str, plan: Plan) -> None:
+    def send(self, container_id: str, plan: Provenance) -> None:
         """The start of that id goes out."""
         self._pending.setdefault(container_id, PendingStart()).plan = plan
 
-    def answered(self, container_id: str) -> Plan:
+    def answered(self, container_id: str) -> Provenance:
         """The start of that id is over; what it was to make."""
         start = self._pending.pop(container_id, None)
-        return UNKNOWN_PLAN if start is None or start.plan is None else start.plan
+        return UNKNOWN_PROVENANCE if start is None or start.plan is None else start.plan
 
-    def sent(self) -> dict[str, Plan]:
+    def sent(self) -> dict[str, Provenance]:
         """What the starts that have gone out are to make, by id."""
         return {container_id: start.plan for container_id, start in self._pending.items() if start.plan is not None}
 
@@ -53,10 +53,10 @@ class Plans:
         self._pending = {container_id: start for container_id, start in self._pending.items() if start.plan is None}
         self.recalled = {}
 
-    def of(self, container_id: str, descriptor: int, *, just_started: bool) -> Plan:
+    def of(self, container_id: str, descriptor: int, *, just_started: bool) -> Provenance:
         """What is known of a container that turns up; a start of ours can only be behind one that has just started."""
         pending = self._pending.get(container_id) if just_started else None
         if pending is not None and pending.plan is not None:
             return pending.plan
-        was_under_way = self.recalled.get((container_id, 0), UNKNOWN_PLAN)  # its start was not over when we were stopped
+        was_under_way = self.recalled.get((container_id, 0), UNKNOWN_PROVENANCE)  # its start was not over when we were stopped
         return self.recalled.get((container_id, descriptor), was_under_way)

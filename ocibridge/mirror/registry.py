@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, PlanCorrected, StateChanged
-from ocibridge.model import Caller, Container, Exit, Plan, Reason, StopRequest, SubState, reason_of
+from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, ProvenanceCorrected, StateChanged
+from ocibridge.model import Caller, Container, Exit, Provenance, Reason, StopRequest, SubState, reason_of
 
 # The exact decimal text of a descriptor, which is 1 to 1023 (facts 5): "091" and "+91" are none.
 DECIMAL: Final = re.compile("[1-9][0-9]{0,9}", re.ASCII)
 
 
-class Picture:
+class ContainerRegistry:
     """`emit` is called with each event while it happens; `now` gives microseconds since the epoch."""
 
     def __init__(self, emit: Callable[[Event], None], now: Callable[[], int]) -> None:
@@ -72,16 +72,16 @@ class Picture:
     def restart(self, container: Container) -> None:
         """What looked like its end was a restart by Dobby."""
         container.started_at = container.restarted_at or self._now()
-        container.doubted_at = container.wait_status = container.held_at = None
+        container.unconfirmed_at = container.wait_status = container.held_at = None
         if container.announced is not None:
             self._emit(ContainerRestarted(container.id, container.descriptor, container.started_at))
 
-    def correct(self, container: Container, plan: Plan) -> None:
+    def correct(self, container: Container, plan: Provenance) -> None:
         """It is, or is not, what our own start was to make."""
         if container.plan is not plan:
             container.plan = plan
             if container.announced is not None:
-                self._emit(PlanCorrected(container.id, container.descriptor))
+                self._emit(ProvenanceCorrected(container.id, container.descriptor))
 
     def begin_stop(self, container: Container, by: Caller) -> StopRequest:
         """A stop through us is about to go out; an end that is to come needs no holding."""
@@ -124,7 +124,7 @@ class Picture:
         if container.announced is not None:
             self.count -= 1
             former, container.announced = container.announced, None
-            said = container.doubted_at is not None or container.wait_status is not None
+            said = container.unconfirmed_at is not None or container.wait_status is not None
             if said and not (gone is Reason.DOBBY_GONE and container.held_at is not None):
                 gone = None
             self._emit(ContainerEnded(container.id, container.descriptor, former, self._exit(container, gone)))

@@ -14,16 +14,16 @@ from typing import Final
 from ocibridge.names import IDENTIFIER
 
 SOCKET: Final = "/run/systemd/journal/socket"
-MOST_WAITING: Final = 1024  # entries; what comes beyond them is lost, and counted
+MAX_WAITING: Final = 1024  # entries; what comes beyond them is lost, and counted
 FIRST_RETRY: Final = 0.002  # seconds; doubled each time that journald has taken nothing meanwhile
 LAST_RETRY: Final = 0.1
-LARGEST_VALUE: Final = 48 << 10  # bytes; a datagram holds some 200 KiB
+MAX_VALUE_BYTES: Final = 48 << 10  # bytes; a datagram holds some 200 KiB
 
 
 class JournalSocket:
     """Keeps the order; what journald does not take at once is tried again."""
 
-    def __init__(self, path: str = SOCKET, most: int = MOST_WAITING) -> None:
+    def __init__(self, path: str = SOCKET, most: int = MAX_WAITING) -> None:
         self._path = path
         self._most = most
         self._socket: socket.socket | None = None
@@ -85,7 +85,7 @@ class JournalSocket:
 
 
 def _datagram(fields: Iterable[tuple[str, object]]) -> bytes:
-    return b"".join(_encoded(name.encode(), str(value).encode(errors="replace")[:LARGEST_VALUE]) for name, value in fields)
+    return b"".join(_encoded(name.encode(), str(value).encode(errors="replace")[:MAX_VALUE_BYTES]) for name, value in fields)
 
 
 def _encoded(name: bytes, value: bytes) -> bytes:

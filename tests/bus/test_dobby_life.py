@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from ocibridge import daemon
-from ocibridge.bridge import exit_tracker as ends
+from ocibridge.bridge import exit_tracker
 from ocibridge.config.schema import Duration, Limits, Timeouts, UnknownOrigin
-from ocibridge.dobby import health
-from ocibridge.dobby import monitor as watch
+from ocibridge.dobby import health, monitor
 from ocibridge.names import DRIVER, DRIVER_PATH, INTERFACE
 from tests.bus.conftest import StartDobby
 from tests.fake_dobby.bundles import make_bundle
@@ -215,7 +214,7 @@ async def test_a_container_of_unknown_origin(
 
 
 async def test_deaf_and_well_again(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "DEAF_RETRY", 0.2)
+    monkeypatch.setattr(monitor, "DEAF_RETRY", 0.2)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Leak", "i", 49)
     name, said = await oci.refused("pauseContainer", "s", "app")
@@ -310,7 +309,7 @@ async def test_a_container_that_vanishes_without_a_signal(oci: Client, tmp_path:
 async def test_a_silent_end_that_could_not_be_looked_into_is_found_by_the_next_list(
     oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ends, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(exit_tracker, "CHECK_SECONDS", 0.2)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Vanishes", "s", "app")
     assert await oci.oci("listContainers") == []

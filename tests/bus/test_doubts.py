@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocibridge.config.schema import Duration
-from ocibridge.dobby.client import Calls
+from ocibridge.dobby.client import DobbyClient
 from tests.bus.conftest import StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
@@ -43,16 +43,16 @@ async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
 ) -> None:
     """The List that was asked about the restart says nothing of the end after it."""
     lists: asyncio.Queue[None] = asyncio.Queue()
-    listing = Calls.listing
+    listing = DobbyClient.listing
 
-    def spy(calls: Calls, *, fresh: bool = False) -> "asyncio.Future[Any]":
+    def spy(calls: DobbyClient, *, fresh: bool = False) -> "asyncio.Future[Any]":
         lists.put_nowait(None)
         return listing(calls, fresh=fresh)
 
     await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
     slow = asyncio.create_task(unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
     await unswept.until_dobby_has("StartFromBundle")
-    monkeypatch.setattr(Calls, "listing", spy)
+    monkeypatch.setattr(DobbyClient, "listing", spy)
     await unswept.fate("Exits", "si", "app", 1280)
     async with asyncio.timeout(15):
         await lists.get()  # asked, and held by the slow start

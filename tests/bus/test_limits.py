@@ -69,7 +69,7 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
     send = daemon._bus.send
 
     def spy(message: Any, **options: Any) -> None:
-        under_way_at_replies.append(len(daemon._boundary._admission._by_sender))
+        under_way_at_replies.append(len(daemon._dispatcher._admission._by_sender))
         send(message, **options)
 
     monkeypatch.setattr(daemon._bus, "send", spy)
@@ -85,7 +85,7 @@ async def test_a_burst_of_calls_that_take_no_time(client: Client, start_dobby: S
     await client.until_property("DobbyAvailable", wanted=True)
     refusals = await asyncio.gather(*(client.refused("getLastExit", "s", "app") for _ in range(5)))
     assert [name for name, _ in refusals] == ["NoSuchContainer"] + ["LimitsExceeded"] * 4
-    assert daemon._boundary._admission._by_sender == {}
+    assert daemon._dispatcher._admission._by_sender == {}
 
 
 async def test_the_waits_of_one_user_are_bounded_over_all_connections(

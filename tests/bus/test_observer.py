@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bridge import exit_tracker as ends
+from ocibridge.bridge import exit_tracker
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration
 from tests.bus.conftest import StartDobby
@@ -25,7 +25,7 @@ DEATHS = int(os.environ.get("OCIBRIDGE_DEATHS", "100"))
 async def test_an_observer_of_many_deaths(
     client: Client, address: str, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ends, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(exit_tracker, "GRACE_SECONDS", 0.1)
     bundles = make_bundles(tmp_path)
     observer = Observer()
     said: Counter[str] = Counter()

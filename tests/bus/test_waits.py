@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ocibridge.api import call as member
-from ocibridge.bridge import transitions as changes
+from ocibridge.api import call
+from ocibridge.bridge import transitions
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration, Timeouts
 from ocibridge.model import State, SubState
@@ -124,7 +124,7 @@ async def test_a_wait_ends_with_its_caller(address: str, monkeypatch: pytest.Mon
         debug.append(text)
         left.set()
 
-    monkeypatch.setattr(member.log, "debug", note, raising=False)
+    monkeypatch.setattr(call.log, "debug", note, raising=False)
     caller.bus.close()
     async with asyncio.timeout(BOUND):
         await left.wait()
@@ -185,13 +185,13 @@ async def test_hibernate_and_wakeup_return_when_it_has_happened(hibernating: Cli
     await hibernating.on("app", "wakeup")
     assert (await hibernating.refused("wakeupContainer", "s", "app"))[0] == "WrongState"
     assert [line[2] for line in hibernating.heard("onContainerStateChanged")] == ["Running", "Paused", "Running"]
-    changed = [body[1]["SubState"][1] for member, body in hibernating.signals if member == "PropertiesChanged" and "SubState" in body[1]]
+    changed = [body[1]["SubState"][1] for call, body in hibernating.signals if call == "PropertiesChanged" and "SubState" in body[1]]
     assert changed == ["Hibernating", "Hibernated", "Awakening", "Running"]
     assert hibernating.heard("onContainerStarted") == [("onContainerStarted", 734, "app")]  # awaking is no start
 
 
 async def test_hibernation_that_fails_without_a_signal(hibernating: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(transitions, "LOOK_AGAIN_SECONDS", 0.05)
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="fails"))
     name, said = await hibernating.refused("hibernateContainer", "ss", "app", "")
     assert (name, "memcr" in said) == ("DobbyRefused", True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocibridge.bus.connection import Bus, ErrorReply, Message, error_of, path_of
-from ocibridge.bus.name_watcher import Owners
+from ocibridge.bus.name_watcher import NameWatcher
 from ocibridge.names import (
     CONTAINER_INTERFACE,
     CONTAINER_PATH,
@@ -30,7 +30,7 @@ class Client:
         self.signals: list[tuple[str, tuple[Any, ...]]] = []
         self.ears: list[Callable[[str, str, str, tuple[Any, ...]], None]] = []  # called with path, interface, member, body
         self._news = asyncio.Event()
-        self._owners = Owners(bus)
+        self._name_watcher = NameWatcher(bus)
 
     async def call(self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
         """The reply's body. Raises ErrorReply."""
@@ -144,6 +144,6 @@ class Client:
     async def until_owned(self, name: str = DOBBY_SERVICE, *, owned: bool = True) -> None:
         """Until somebody (or nobody) owns the name."""
         seen = asyncio.Event()
-        await self._owners.watch(name, lambda owner: seen.set() if bool(owner) == owned else None)
+        await self._name_watcher.watch(name, lambda owner: seen.set() if bool(owner) == owned else None)
         async with asyncio.timeout(BOUND):
             await seen.wait()

@@ -103,13 +103,13 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with private_bus("system") as address, standin_dobby(address, tmp_path) as dobby, Wire(address) as caller, log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
-        for life in range(10):
+        for owner in range(10):
             with ocibridge(address, environment=environment, stderr=file) as bridge:
                 until_owned(address)
                 for number in range(chance.randrange(1, 6)):
-                    caller.outcome("startContainer", "ssssas", (f"a{life}.{number}", chance.choice(bundles), "", "", []))
-                    caller.call("getContainerInfo", "s", (f"a{life}.{number}",))
-                caller.call("startContainer", "ssssas", (f"b{life}", chance.choice(bundles), "", "", []))
+                    caller.outcome("startContainer", "ssssas", (f"a{owner}.{number}", chance.choice(bundles), "", "", []))
+                    caller.call("getContainerInfo", "s", (f"a{owner}.{number}",))
+                caller.call("startContainer", "ssssas", (f"b{owner}", chance.choice(bundles), "", "", []))
                 time.sleep(chance.uniform(0, 0.02))
                 bridge.child.send_signal(signal.SIGKILL)
                 bridge.child.wait(BOUND)

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from ocibridge.api.announcer import Announcer
-from ocibridge.api.container_objects import Containers
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.container_objects import ContainerObjects
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.bus.connection import Bus
-from ocibridge.mirror import events
-from ocibridge.mirror import observations as obs
+from ocibridge.mirror import events, observations
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Caller, Container, DobbyStatus, Origin, Plan, StopRequest, SubState
+from ocibridge.model import Caller, Container, DobbyStatus, Origin, Provenance, StopRequest, SubState
 from tests.fake_dobby.observer import Observer
 from tests.stateful.fake_bus import FakeBus
 from tests.stateful.plain_model import PlainModel, Question
@@ -33,7 +32,7 @@ class Machine(World):
     def __init__(self) -> None:
         super().__init__()
         clock = itertools.count(1000)
-        self.doubts: list[tuple[events.EndDoubted, int]] = []
+        self.doubts: list[tuple[events.EndUnconfirmed, int]] = []
         self.holds: list[tuple[str, events.EndHeld, int]] = []
         self.fresh: list[Any] = []
         self.stops: list[tuple[Container, StopRequest, Any]] = []
@@ -41,36 +40,36 @@ class Machine(World):
         self.picture_left = -1
         self.observer = Observer()
         self.bus = FakeBus(self.observer)
-        self.mirror = Mirror(self.happened, lambda: next(clock))
-        containers = Containers(cast("Bus", self.bus), cast("Boundary", self.bus), ())
+        self.mirror = Mirror(self.on_event, lambda: next(clock))
+        containers = ContainerObjects(cast("Bus", self.bus), cast("Dispatcher", self.bus), ())
         self.announcer = Announcer(cast("Bus", self.bus), self.mirror, containers, lambda *_: None)
         self.model = PlainModel()
 
     # What the daemon does with events.
 
-    def happened(self, event: events.Event) -> None:
-        self.announcer.happened(event)
+    def on_event(self, event: events.Event) -> None:
+        self.announcer.on_event(event)
         match event:
             case events.ContainerEnded():
                 e = event.exit
                 who = e.requested_by.sender if e.requested_by else None
                 self.ends.append((event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code))
-            case events.EndDoubted() | events.EndHeld() | events.ContainerFound():
+            case events.EndUnconfirmed() | events.EndHeld() | events.ContainerFound():
                 self.fresh.append(event)
             case _:
                 pass
 
     def see(self, kind: type[Any], *rest: Any) -> None:
-        self.mirror.observe(kind(self.mirror.life, *rest))
+        self.mirror.observe(kind(self.mirror.owner, *rest))
 
     def look_into(self) -> None:
         """What the events of one message ask for, once the model has taken it in as well."""
         for event in self.fresh:
-            if isinstance(event, events.EndDoubted):
+            if isinstance(event, events.EndUnconfirmed):
                 thing = self.model.thing(event.id, event.descriptor)
                 self.doubts.append((event, 0 if event.unannounced or thing is None else thing.doubt))
             elif isinstance(event, events.EndHeld):
-                self.holds.append((self.mirror.life or "", event, self.model.things[event.id].held))
+                self.holds.append((self.mirror.owner or "", event, self.model.things[event.id].held))
             elif self.model.status == "ready":
                 self.ask("GetState", event.descriptor)
         self.fresh.clear()
@@ -96,23 +95,23 @@ class Machine(World):
 
     @rule(name=IDS, number=st.integers(1, 5))
     def somebody_forges(self, name: str, number: int) -> None:
-        for kind in (obs.Started, obs.Stopped):
+        for kind in (observations.Started, observations.Stopped):
             self.mirror.observe(kind(":1.666", number, name))
-        self.mirror.observe(obs.DobbyLost(":1.666"))
+        self.mirror.observe(observations.DobbyLost(":1.666"))
 
     # We ask.
 
     @precondition(lambda self: self.model.status == "ready")
     @rule(name=IDS, origin=st.sampled_from([Origin.BUNDLE, Origin.SPEC]))
     def we_start(self, name: str, origin: Origin) -> None:
-        if self.life == self.mirror.life and not self.mirror.is_starting(name):
+        if self.owner == self.mirror.owner and not self.mirror.is_starting(name):
             path = f"/{next(self.numbers)}"
-            self.mirror.plan_start(name, Plan(origin, path))
+            self.mirror.send_start(name, Provenance(origin, path))
             self.model.release(name)
             self.model.starting[name] = (origin.value, path)
             self.ask("Start", name, restarts=origin is Origin.SPEC)
 
-    @precondition(lambda self: self.life and self.model.status == "ready")
+    @precondition(lambda self: self.owner and self.model.status == "ready")
     @rule()
     def we_sweep(self) -> None:
         self.ask("List")
@@ -130,7 +129,7 @@ class Machine(World):
             thing.stops.append(mine)
             thing.held = 0
             self.stops.append((container, request, mine))
-            if self.life == self.mirror.life:
+            if self.owner == self.mirror.owner:
                 self.ask("Stop", name)
 
     @precondition(lambda self: self.stops)
@@ -147,10 +146,10 @@ class Machine(World):
     @precondition(lambda self: self.model.status == "ready")
     @rule(status=st.sampled_from([DobbyStatus.DEAF, DobbyStatus.STALLED]))
     def is_disturbed(self, status: DobbyStatus) -> None:
-        self.see(obs.StatusSeen, status)
+        self.see(observations.StatusSeen, status)
         self.model.status = status.value
 
-    @precondition(lambda self: self.life and self.life == self.mirror.life and self.model.status != "ready")
+    @precondition(lambda self: self.owner and self.owner == self.mirror.owner and self.model.status != "ready")
     @rule()
     def we_look_at_all(self) -> None:
         self.picture_left = -1
@@ -168,26 +167,26 @@ class Machine(World):
 
     def arrives(self) -> None:
         match self.wire.popleft():
-            case ("Appeared", life):
-                self.mirror.observe(obs.DobbyAppeared(life))
+            case ("Appeared", owner):
+                self.mirror.observe(observations.DobbyAppeared(owner))
                 self.model.status = "starting"
-                if life == self.life:
+                if owner == self.owner:
                     self.ask("List", for_picture=True)
             case ("Lost",):
-                self.see(obs.DobbyLost)
+                self.see(observations.DobbyLost)
                 self.model.lost()
                 self.picture_left = -1
             case ("Started", number, name):
-                self.see(obs.Started, number, name)
+                self.see(observations.Started, number, name)
                 self.model.started(number, name)
             case ("EndStatus", number, name, status):
-                self.see(obs.EndStatus, number, name, status)
+                self.see(observations.EndStatus, number, name, status)
                 self.model.status_told(number, name, status)
             case ("Stopped", number, name):
-                self.see(obs.Stopped, number, name)
+                self.see(observations.Stopped, number, name)
                 self.model.stopped(number, name)
             case ("StateSignal", number, name, word):
-                self.see(obs.StateSignal, number, name, SubState(word))
+                self.see(observations.StateSignal, number, name, SubState(word))
                 self.model.state_signalled(number, name, word)
             case ("reply", question, answer):
                 self.answered(question, answer)
@@ -199,13 +198,13 @@ class Machine(World):
         self.model.open.remove(question)
         match question.kind:
             case "List":
-                self.see(obs.Listed, question.asked, tuple(answer))
+                self.see(observations.Listed, question.asked, tuple(answer))
                 self.model.listed(question, answer)
             case "GetState":
-                self.see(obs.StateSeen, question.asked, question.about, SubState(answer))
+                self.see(observations.StateSeen, question.asked, question.about, SubState(answer))
                 self.model.state_seen(question, question.about, answer)
             case "Start":
-                self.see(obs.StartAnswered, question.asked, question.about, answer)
+                self.see(observations.StartAnswered, question.asked, question.about, answer)
                 self.model.start_answered(question, question.about, answer)
             case _:
                 pass
@@ -222,12 +221,12 @@ class Machine(World):
         else:
             self.picture_left -= 1
         if self.picture_left == 0:
-            self.see(obs.PictureTaken)
+            self.see(observations.SnapshotTaken)
             self.model.pictured()
 
     # Doubts.
 
-    @precondition(lambda self: self.doubts and self.model.status == "ready" and self.life == self.mirror.life)
+    @precondition(lambda self: self.doubts and self.model.status == "ready" and self.owner == self.mirror.owner)
     @rule()
     def a_doubt_is_looked_into(self) -> None:
         doubt = self.doubts.pop(0)
@@ -242,9 +241,9 @@ class Machine(World):
         if not doubt[0].unannounced:
             self.believe(*doubt)
 
-    def believe(self, event: events.EndDoubted, doubt: int) -> None:
-        if self.mirror.life is not None:
-            self.see(obs.EndBelieved, event.id, event.descriptor, event.at)
+    def believe(self, event: events.EndUnconfirmed, doubt: int) -> None:
+        if self.mirror.owner is not None:
+            self.see(observations.EndConfirmed, event.id, event.descriptor, event.at)
             self.model.believed(event.id, event.descriptor, doubt)
 
     # Ends that are held back.
@@ -252,9 +251,9 @@ class Machine(World):
     @precondition(lambda self: self.holds)
     @rule()
     def a_hold_is_over(self) -> None:
-        life, event, holding = self.holds.pop(0)
-        self.mirror.observe(obs.HoldOver(life, event.id, event.descriptor, event.at))
-        if life == self.mirror.life:
+        owner, event, holding = self.holds.pop(0)
+        self.mirror.observe(observations.HoldOver(owner, event.id, event.descriptor, event.at))
+        if owner == self.mirror.owner:
             self.model.hold_over(event.id, holding)
 
     @rule(name=IDS)
@@ -279,7 +278,7 @@ class Machine(World):
 
     def teardown(self) -> None:
         """When all has been said, and all doubts are settled, a sweep makes the mirror Dobby's truth."""
-        if not self.life:
+        if not self.owner:
             self.returns(there=False, quickly=False)
         self.settle()
         if self.model.status != "ready":

@@ -31,17 +31,17 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.numbers = itertools.count(1)
         self.lives = itertools.count(1)
-        self.life = ""  # of the Dobby that runs
+        self.owner = ""  # of the Dobby that runs
         self.real: dict[str, Real] = {}
         self.erased: list[tuple[int, str, int]] = []  # gone, and Dobby has not said so yet
         self.queue: deque[Question] = deque()
         self.wire: deque[tuple[Any, ...]] = deque()
 
-    @precondition(lambda self: not self.life)
+    @precondition(lambda self: not self.owner)
     @rule(there=st.booleans(), quickly=st.booleans())
     def returns(self, there: bool, quickly: bool) -> None:
-        self.life = f":1.{next(self.lives)}"
-        self.wire.append(("Appeared", self.life))
+        self.owner = f":1.{next(self.lives)}"
+        self.wire.append(("Appeared", self.owner))
         if there:
             self.real["a"] = Real(next(self.numbers), restarts=True)
         if quickly:
@@ -51,7 +51,7 @@ class World(RuleBasedStateMachine):
         """All that is on its way arrives, and Dobby answers all that it was asked."""
         raise NotImplementedError
 
-    @precondition(lambda self: self.life)
+    @precondition(lambda self: self.owner)
     @rule(really=st.integers(0, 7))
     def dies(self, really: int) -> None:
         """Seldom, or nothing else would ever happen."""
@@ -69,13 +69,13 @@ class World(RuleBasedStateMachine):
             self.death()
 
     def death(self) -> None:
-        self.life = ""
+        self.owner = ""
         self.real.clear()
         self.erased.clear()
         self.queue.clear()
         self.wire.append(("Lost",))
 
-    @precondition(lambda self: self.life)
+    @precondition(lambda self: self.owner)
     @rule(name=IDS)
     def somebody_starts(self, name: str) -> None:
         if name not in self.real:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocibridge.api.call import Call, Member
-from ocibridge.api.dispatcher import Boundary
+from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.json_rpc_params import METHODS
 from ocibridge.bridge.info import Info
@@ -49,7 +49,7 @@ async def never(*_: Any) -> None:
 def face(callsign: str = "org.rdk.OCIContainer") -> tuple[JsonRpc, Operations]:
     operations = Operations()
     members = [Member(name, "", (), "", (), never) for name in METHODS]
-    return JsonRpc(cast("Bus", None), cast("Boundary", operations), members, callsign), operations
+    return JsonRpc(cast("Bus", None), cast("Dispatcher", operations), members, callsign), operations
 
 
 def invoke(text: str, callsign: str = "org.rdk.OCIContainer") -> str:

@@ -4,14 +4,14 @@ import gc
 
 import pytest
 
-from ocibridge.bridge.annotation_quota import EACH_BYTES, MOST_BYTES, Annotations
+from ocibridge.bridge.annotation_quota import EACH_BYTES, MAX_BYTES, AnnotationQuota
 from ocibridge.errors import InvalidArgs
 from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Container
 from tests.unit.mirror.test_mirror import Seen, found
 
 # The size of the value with which one annotation, whose key has one letter, takes a third of the room. The quotes count.
-THIRD = MOST_BYTES // 3 - EACH_BYTES - len('"k"') - len('""')
+THIRD = MAX_BYTES // 3 - EACH_BYTES - len('"k"') - len('""')
 
 
 def alive(container_id: str) -> int:
@@ -28,26 +28,26 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def annotations(seen: Seen) -> Annotations:
-    return Annotations(seen.mirror)
+def annotations(seen: Seen) -> AnnotationQuota:
+    return AnnotationQuota(seen.mirror)
 
 
 @pytest.fixture
-def full(seen: Seen, annotations: Annotations) -> Annotations:
+def full(seen: Seen, annotations: AnnotationQuota) -> AnnotationQuota:
     """Annotations x, y and z of container a take all of its room, to the byte."""
     for key in "xyz":
         annotations.add(found(seen.mirror, "a"), key, "v" * THIRD)
     return annotations
 
 
-def test_the_room_is_used_to_the_last_byte(seen: Seen, full: Annotations) -> None:
+def test_the_room_is_used_to_the_last_byte(seen: Seen, full: AnnotationQuota) -> None:
     with pytest.raises(InvalidArgs, match=r'"w".*3 MiB'):
         full.add(found(seen.mirror, "a"), "w", "")
     with pytest.raises(InvalidArgs, match='"z"'):
         full.add(found(seen.mirror, "a"), "z", "v" * (THIRD + 1))
 
 
-def test_an_overwritten_annotation_counts_once(seen: Seen, full: Annotations) -> None:
+def test_an_overwritten_annotation_counts_once(seen: Seen, full: AnnotationQuota) -> None:
     container = found(seen.mirror, "a")
     for _ in range(3):
         full.add(container, "x", "w" * THIRD)
@@ -57,7 +57,7 @@ def test_an_overwritten_annotation_counts_once(seen: Seen, full: Annotations) ->
     full.add(container, "w", "v" * (THIRD - EACH_BYTES - len('"x"') - len('""')))
 
 
-def test_a_refused_annotation_takes_no_room(seen: Seen, annotations: Annotations) -> None:
+def test_a_refused_annotation_takes_no_room(seen: Seen, annotations: AnnotationQuota) -> None:
     container = found(seen.mirror, "a")
     annotations.add(container, "x", "v" * THIRD)
     for _ in range(3):
@@ -67,7 +67,7 @@ def test_a_refused_annotation_takes_no_room(seen: Seen, annotations: Annotations
     annotations.add(container, "z", "v" * THIRD)
 
 
-def test_a_removed_annotation_gives_its_room_back(seen: Seen, full: Annotations) -> None:
+def test_a_removed_annotation_gives_its_room_back(seen: Seen, full: AnnotationQuota) -> None:
     container = found(seen.mirror, "a")
     full.remove(container, "y")
     full.add(container, "w", "v" * THIRD)
@@ -78,16 +78,16 @@ def test_a_removed_annotation_gives_its_room_back(seen: Seen, full: Annotations)
         full.add(container, "y", "")
 
 
-def test_characters_that_json_escapes_count_as_escaped(seen: Seen, annotations: Annotations) -> None:
+def test_characters_that_json_escapes_count_as_escaped(seen: Seen, annotations: AnnotationQuota) -> None:
     container = found(seen.mirror, "a")
     with pytest.raises(InvalidArgs):
-        annotations.add(container, "k", "\x01" * (MOST_BYTES // 6))
+        annotations.add(container, "k", "\x01" * (MAX_BYTES // 6))
     with pytest.raises(InvalidArgs):
-        annotations.add(container, "\x01" * (MOST_BYTES // 6), "v")
+        annotations.add(container, "\x01" * (MAX_BYTES // 6), "v")
 
 
-def test_many_small_annotations_are_bounded_too(seen: Seen, annotations: Annotations, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocibridge.bridge.annotation_quota.MOST_BYTES", 1 << 14)
+def test_many_small_annotations_are_bounded_too(seen: Seen, annotations: AnnotationQuota, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocibridge.bridge.annotation_quota.MAX_BYTES", 1 << 14)
     container = found(seen.mirror, "a")
     fitting = (1 << 14) // (EACH_BYTES + len('"00000"') + len('""'))
     for number in range(fitting):
@@ -96,20 +96,20 @@ def test_many_small_annotations_are_bounded_too(seen: Seen, annotations: Annotat
         annotations.add(container, f"{fitting:05}", "")
 
 
-def test_each_container_has_room_of_its_own(seen: Seen, full: Annotations) -> None:
+def test_each_container_has_room_of_its_own(seen: Seen, full: AnnotationQuota) -> None:
     seen.run("b", 45)
     for key in "xyz":
         full.add(found(seen.mirror, "b"), key, "v" * THIRD)
 
 
-def test_an_id_used_again_has_all_the_room(seen: Seen, full: Annotations) -> None:
+def test_an_id_used_again_has_all_the_room(seen: Seen, full: AnnotationQuota) -> None:
     seen(Stopped, 91, "a")
     seen.run("a", 91)
     for key in "xyz":
         full.add(found(seen.mirror, "a"), key, "v" * THIRD)
 
 
-def test_ended_containers_are_forgotten(seen: Seen, annotations: Annotations) -> None:
+def test_ended_containers_are_forgotten(seen: Seen, annotations: AnnotationQuota) -> None:
     """A daemon that runs for months must not keep each container that was ever annotated."""
     for number in range(20):
         seen.run("ended", number + 100)
@@ -119,7 +119,7 @@ def test_ended_containers_are_forgotten(seen: Seen, annotations: Annotations) ->
     assert (alive("ended"), alive("a")) == (0, 1)
 
 
-def test_what_dobby_refuses_to_overwrite_keeps_its_room(seen: Seen, annotations: Annotations) -> None:
+def test_what_dobby_refuses_to_overwrite_keeps_its_room(seen: Seen, annotations: AnnotationQuota) -> None:
     container = found(seen.mirror, "a")
     assert annotations.add(container, "big", "v" * (2 * THIRD)) == 0
     former = annotations.add(container, "big", "small")

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ocibridge import files as readers
+from ocibridge import files
 from ocibridge.bridge.bundles import Bundles
-from ocibridge.bridge.provenance_store import MOST_KEPT, Memory
+from ocibridge.bridge.provenance_store import MAX_FILES, ProvenanceStore
 from ocibridge.errors import InvalidArgs, LimitsExceeded, NotSupported
-from ocibridge.model import Origin, Plan
+from ocibridge.model import Origin, Provenance
 from ocibridge.systemd.journal import Journal
 
 COMPLETE: dict[str, Any] = {"process": {}, "linux": {"resources": {"devices": []}}}
@@ -27,7 +27,7 @@ def bundle(directory: Path, config: Any) -> Path:
     return directory
 
 
-async def planned(path: Path | str, looking: Bundles | None = None) -> Plan:
+async def planned(path: Path | str, looking: Bundles | None = None) -> Provenance:
     return (await (looking or Bundles()).bundle(str(path), with_socket=False)).plan
 
 
@@ -44,7 +44,7 @@ async def planned(path: Path | str, looking: Bundles | None = None) -> Plan:
     ],
 )
 async def test_whether_a_bundle_has_plugins(tmp_path: Path, config: Any, plugins: bool) -> None:
-    assert await planned(bundle(tmp_path, config)) == Plan(Origin.BUNDLE, str(tmp_path), plugins)
+    assert await planned(bundle(tmp_path, config)) == Provenance(Origin.BUNDLE, str(tmp_path), plugins)
 
 
 async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_a_fifo_for_a_config_does_not_block(tmp_path: Path) -> None:
 
 
 async def test_what_we_cannot_see_is_left_to_dobby(tmp_path: Path) -> None:
-    assert await planned(tmp_path / "none") == Plan(Origin.BUNDLE, str(tmp_path / "none"), None)
+    assert await planned(tmp_path / "none") == Provenance(Origin.BUNDLE, str(tmp_path / "none"), None)
 
 
 async def test_half_an_encrypted_bundle_is_a_plain_one(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ async def test_specs(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> None:
-    memory = Memory(tmp_path / "deep" / "file.json")
-    plan = Plan(Origin.BUNDLE, "/b", plugins=False)
-    under_way = Plan(Origin.SPEC, plugins=True)
+    memory = ProvenanceStore(tmp_path / "deep" / "file.json")
+    plan = Provenance(Origin.BUNDLE, "/b", plugins=False)
+    under_way = Provenance(Origin.SPEC, plugins=True)
     memory.keep("bus/:1.7", {("a", 91): plan, ("b", 0): under_way})
     assert memory.recall("bus/:1.7") == {("a", 91): plan, ("b", 0): under_way}
     assert memory.recall("bus/:1.8") == {}
@@ -126,13 +126,13 @@ def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> Non
 def test_a_broken_memory_is_none(tmp_path: Path, content: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(content)
-    assert Memory(file).recall("x") == {}
+    assert ProvenanceStore(file).recall("x") == {}
 
 
 def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Journal()
     (tmp_path / "file").touch()
-    memory = Memory(tmp_path / "file" / "memory.json")
+    memory = ProvenanceStore(tmp_path / "file" / "memory.json")
     for _ in range(3):
         memory.keep("x", {})
     assert capsys.readouterr().err.count("cannot be kept") == 1
@@ -157,7 +157,7 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "start", start)
     looking = Bundles()
-    for _ in range(2 * readers.MOST):  # its place is given back
+    for _ in range(2 * files.MAX_THREADS):  # its place is given back
         with pytest.raises(LimitsExceeded, match="thread"):
             await planned(tmp_path, looking)
 
@@ -167,20 +167,22 @@ async def test_readers_that_hang_are_bounded(tmp_path: Path, monkeypatch: pytest
     bundle(tmp_path, {})
     hung, looking = threading.Event(), Bundles()
     before = threading.active_count()
-    monkeypatch.setattr(readers, "PATIENCE", 0.01)
+    monkeypatch.setattr(files, "PATIENCE", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(os, "listdir", lambda _: hung.wait(20))
-        stuck = [asyncio.create_task(planned("/hung", looking)) for _ in range(readers.MOST)]
+        stuck = [asyncio.create_task(planned("/hung", looking)) for _ in range(files.MAX_THREADS)]
         await asyncio.sleep(0)
         for task in stuck[:3]:
             task.cancel()  # who gives up leaves the thread behind
         with pytest.raises(LimitsExceeded, match="file system"):
             await planned(tmp_path, looking)
-        assert threading.active_count() <= before + readers.MOST
+        assert threading.active_count() <= before + files.MAX_THREADS
         hung.set()
         await asyncio.gather(*stuck, return_exceptions=True)
     async with asyncio.timeout(20):
-        while (await asyncio.gather(planned(tmp_path, looking), return_exceptions=True))[0] != Plan(Origin.BUNDLE, str(tmp_path), False):
+        while (await asyncio.gather(planned(tmp_path, looking), return_exceptions=True))[0] != Provenance(
+            Origin.BUNDLE, str(tmp_path), False
+        ):
             pass
 
 
@@ -219,7 +221,7 @@ async def test_the_largest_that_is_built_is_no_more_than_32_mib(tmp_path: Path) 
 
 def test_a_memory_that_can_be_written_again_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Journal()
-    memory = Memory(tmp_path / "memory.json")
+    memory = ProvenanceStore(tmp_path / "memory.json")
     draft = tmp_path / "memory.new"
     for _ in range(2):
         draft.symlink_to("/dev/full")
@@ -233,8 +235,8 @@ def test_a_memory_that_can_be_written_again_is_warned_of_again(tmp_path: Path, c
 def test_memories_of_buses_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
     (tmp_path / "somebody-elses.json").touch()
     for bus in range(100):
-        Memory(tmp_path / f"org.rdk.OCIContainer-{bus}.json").keep("x", {})
-    assert len(list(tmp_path.glob("org.rdk.OCIContainer-*"))) == MOST_KEPT
+        ProvenanceStore(tmp_path / f"org.rdk.OCIContainer-{bus}.json").keep("x", {})
+    assert len(list(tmp_path.glob("org.rdk.OCIContainer-*"))) == MAX_FILES
     assert (tmp_path / "somebody-elses.json").exists()
     assert (tmp_path / "org.rdk.OCIContainer-99.json").exists()
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.config.schema import Config, Settings
 from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, NoSuchContainer, Timeout, WrongState
@@ -23,7 +23,7 @@ class Moody(Questioned):
 
     gone = False
 
-    def require(self) -> None:
+    def ensure_available(self) -> None:
         if self.gone:
             raise DobbyUnavailable("gone")
 
@@ -34,7 +34,7 @@ class Scene:
         self.seen.run("a", 91)
         self.container = found(self.seen.mirror, "a")
         self.dobby = Moody(self.seen)
-        self.find = Lookup(self.seen.mirror, cast("Dobby", self.dobby), Settings(Config()))
+        self.find = Lookup(self.seen.mirror, cast("DobbyApi", self.dobby), Settings(Config()))
         self.running: list[asyncio.Task[Any]] = []
 
     def begin(self, asked: "Coroutine[Any, Any, Any]") -> "asyncio.Task[Any]":

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from ocibridge.bridge import mounts
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.bridge.mounts import Host, Mounts, checked_source
 from ocibridge.errors import DobbyRefused, InvalidArgs, LimitsExceeded, NoSuchContainer, Timeout
@@ -238,7 +238,7 @@ def dobby() -> OneDobby:
 
 
 def mounting(dobby: OneDobby, machine: Machine) -> Mounts:
-    return Mounts(cast("Lookup", dobby), cast("Dobby", dobby), machine.host)
+    return Mounts(cast("Lookup", dobby), cast("DobbyApi", dobby), machine.host)
 
 
 async def test_a_mount_is_checked_when_the_one_before_it_is_over(machine: Machine, dobby: OneDobby) -> None:

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
-from ocibridge.bridge.transitions import Changes
-from ocibridge.bridge.waiters import Waits
+from ocibridge.bridge.transitions import Transitions
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.config.schema import Config, Settings
 from ocibridge.errors import DobbyRefused, WrongState
 from ocibridge.mirror.observations import StateSeen, StateSignal
@@ -27,8 +27,10 @@ class Scene:
         self.seen.run("a", 91)
         self.steps = list(steps)
         self.container = found(self.seen.mirror, "a")
-        dobby = cast("Dobby", self)
-        self.changes = Changes(self.seen.mirror, dobby, Lookup(self.seen.mirror, dobby, Settings(Config())), Waits(self.seen.mirror))
+        dobby = cast("DobbyApi", self)
+        self.changes = Transitions(
+            self.seen.mirror, dobby, Lookup(self.seen.mirror, dobby, Settings(Config())), StateWaiters(self.seen.mirror)
+        )
 
     def hibernate(self, *_: Any) -> "asyncio.Future[bool]":
         return self.answer(True)

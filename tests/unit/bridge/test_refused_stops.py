@@ -6,9 +6,9 @@ from typing import cast
 import pytest
 
 from ocibridge.bridge import stop as stops
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.exit_tracker import Ends
-from ocibridge.bridge.stop import Stops
+from ocibridge.bridge.stop import Stopper
 from ocibridge.errors import DobbyRefused, Timeout, WrongState
 from ocibridge.mirror.observations import StateSeen, Stopped
 from ocibridge.model import Caller, Container, SubState
@@ -23,7 +23,7 @@ class Refusing:
         self.substate = SubState.RUNNING
         self.refused = asyncio.Event()
 
-    def busy_with(self) -> str:
+    def pending_summary(self) -> str:
         return "Dobby owes no answer"
 
     def stop(self, _container: Container, _force: bool, _seconds: float) -> "asyncio.Future[bool]":
@@ -48,7 +48,7 @@ class Scene:
         self.seen.run("a", 91)
         self.ends = Ends(self.seen.mirror)
         self.container = found(self.seen.mirror, "a")
-        self.stops = Stops(self.seen.mirror, cast("Dobby", self.dobby), self.ends)
+        self.stops = Stopper(self.seen.mirror, cast("DobbyApi", self.dobby), self.ends)
 
     def stop(self, force: bool, seconds: float = 30) -> "asyncio.Task[None]":
         return asyncio.create_task(self.stops.stop(self.container, force, seconds, Caller(":1.1")))

@@ -6,39 +6,39 @@ from typing import Any, cast
 import pytest
 
 from ocibridge.bridge.bundles import BundlePlan, Bundles
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
-from ocibridge.bridge.start import Starts
-from ocibridge.bridge.state_queries import States
-from ocibridge.bridge.waiters import Waits
+from ocibridge.bridge.start import Starter
+from ocibridge.bridge.state_queries import StateQueries
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.config.schema import Config, Settings
 from ocibridge.errors import ContainerExists, DobbyUnavailable, InvalidArgs
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.mirror.observations import DobbyAppeared, DobbyLost, PictureTaken, StartAnswered
-from ocibridge.model import Origin, Plan
+from ocibridge.mirror.observations import DobbyAppeared, DobbyLost, SnapshotTaken, StartAnswered
+from ocibridge.model import Origin, Provenance
 
-BUNDLE = BundlePlan(Plan(Origin.BUNDLE, "/b", plugins=True))
+BUNDLE = BundlePlan(Provenance(Origin.BUNDLE, "/b", plugins=True))
 
 
 class Scene:
     """Starts and waits, in front of a Dobby that has nothing; the reading of a bundle ends when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.waits: Waits | None = None
-        self.mirror = Mirror(lambda event: self.waits.happened(event) if self.waits else None, lambda: 0)
-        self.waits = Waits(self.mirror)
+        self.waits: StateWaiters | None = None
+        self.mirror = Mirror(lambda event: self.waits.on_event(event) if self.waits else None, lambda: 0)
+        self.waits = StateWaiters(self.mirror)
         self.mirror.observe(DobbyAppeared(":1.7"))
-        self.mirror.observe(PictureTaken(":1.7"))
+        self.mirror.observe(SnapshotTaken(":1.7"))
         self.unavailable = False
         settings = Settings(Config())
-        dobby = cast("Dobby", self)
-        self.starts = Starts(self.mirror, dobby)
-        self.states = States(self.mirror, dobby, Lookup(self.mirror, dobby, settings), self.starts, self.waits, settings)
+        dobby = cast("DobbyApi", self)
+        self.starts = Starter(self.mirror, dobby)
+        self.states = StateQueries(self.mirror, dobby, Lookup(self.mirror, dobby, settings), self.starts, self.waits, settings)
         self.reading: asyncio.Future[BundlePlan] = asyncio.get_running_loop().create_future()
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         monkeypatch.setattr(Bundles, "bundle", lambda *_, **__: self.reading)
 
-    def require(self) -> None:
+    def ensure_available(self) -> None:
         if self.unavailable:
             raise DobbyUnavailable("Dobby is not there")
 

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.exit_tracker import Ends
-from ocibridge.bridge.stop import Stops
+from ocibridge.bridge.stop import Stopper
 from ocibridge.errors import BridgeError, DobbyRefused, NeverSent, Timeout
 from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Caller, Container
@@ -29,7 +29,7 @@ class Accepting:
     def stops(self) -> int:
         return len(self.forces)
 
-    def busy_with(self) -> str:
+    def pending_summary(self) -> str:
         return "Dobby owes no answer"
 
     def stop(self, _container: Container, force: bool, _seconds: float) -> "asyncio.Future[bool]":
@@ -51,7 +51,7 @@ class Scene:
     dobby: Accepting
     ends: Ends
     container: Container
-    stops: Stops
+    stops: Stopper
 
     def stop(self, seconds: float, *, force: bool = False) -> "asyncio.Task[None]":
         return asyncio.create_task(self.stops.stop(self.container, force, seconds, Caller(":1.1")))
@@ -80,7 +80,7 @@ async def scene() -> Scene:
     seen, dobby = Seen(), Accepting()
     seen.run("a", 91)
     ends = Ends(seen.mirror)
-    return Scene(seen, dobby, ends, found(seen.mirror, "a"), Stops(seen.mirror, cast("Dobby", dobby), ends))
+    return Scene(seen, dobby, ends, found(seen.mirror, "a"), Stopper(seen.mirror, cast("DobbyApi", dobby), ends))
 
 
 async def test_a_joined_stop_has_its_own_time(scene: Scene, clock: Clock) -> None:
@@ -133,11 +133,11 @@ async def test_stops_at_once_are_one_stop(scene: Scene) -> None:
     assert not any(stop.under_way for stop in scene.container.stops)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-async def test_who_gives_up_ends_no_other_stop(scene: Scene, which: int) -> None:
+@pytest.mark.parametrize("container_ref", [0, 1])
+async def test_who_gives_up_ends_no_other_stop(scene: Scene, container_ref: int) -> None:
     together = [scene.stop(30), scene.stop(30)]
     await scene.until_asked()
-    leaving, staying = together[which], together[1 - which]
+    leaving, staying = together[container_ref], together[1 - container_ref]
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     assert scene.container.substate == "Stopping"

@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bridge.dobby_api import Dobby
+from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
-from ocibridge.bridge.transitions import Changes
-from ocibridge.bridge.waiters import Waits
+from ocibridge.bridge.transitions import Transitions
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.config.schema import Config, Settings
 from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState
 from ocibridge.mirror.events import Event
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.mirror.observations import DobbyAppeared, PictureTaken, StateSeen, StateSignal, Stopped
+from ocibridge.mirror.observations import DobbyAppeared, SnapshotTaken, StateSeen, StateSignal, Stopped
 from ocibridge.model import Container, SubState
 from tests.unit.mirror.test_mirror import Seen, found
 
@@ -48,10 +48,10 @@ class Questioned:
 
         return ask
 
-    def require(self) -> None:
+    def ensure_available(self) -> None:
         """Dobby is always there."""
 
-    def busy_with(self) -> str:
+    def pending_summary(self) -> str:
         return "Dobby owes no answer"
 
     async def next(self, what: str) -> Asked:
@@ -76,14 +76,14 @@ class Told(Seen):
     def __init__(self) -> None:
         super().__init__(ready=False)
         self.mirror = Mirror(self._emit, itertools.count(1000).__next__)
-        self.waits = Waits(self.mirror)
-        for kind in (DobbyAppeared, PictureTaken):
+        self.waits = StateWaiters(self.mirror)
+        for kind in (DobbyAppeared, SnapshotTaken):
             self(kind)
         self.events.clear()
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)
-        self.waits.happened(event)
+        self.waits.on_event(event)
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Scene:
     seen: Told
     dobby: Questioned
     container: Container
-    changes: Changes
+    changes: Transitions
     running: "list[asyncio.Task[None]]" = field(default_factory=list)
 
     def begin(self, verb: str) -> "asyncio.Task[None]":
@@ -105,8 +105,8 @@ async def scene() -> AsyncIterator[Scene]:
     seen = Told()
     seen.run("a", 91)
     dobby = Questioned(seen)
-    port = cast("Dobby", dobby)
-    changes = Changes(seen.mirror, port, Lookup(seen.mirror, port, Settings(Config())), seen.waits)
+    port = cast("DobbyApi", dobby)
+    changes = Transitions(seen.mirror, port, Lookup(seen.mirror, port, Settings(Config())), seen.waits)
     scene = Scene(seen, dobby, found(seen.mirror, "a"), changes)
     yield scene
     for task in scene.running:

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocibridge.bridge import validation as arguments
-from ocibridge.errors import InvalidArgs, shown
+from ocibridge.bridge import validation
+from ocibridge.errors import InvalidArgs
+from ocibridge.text import quoted
 
 
 @pytest.mark.parametrize("good", ["a", "1a", "0x1", "a.", "a-.", "_a", "com.example.app", "A" * 128])
 def test_ids_that_dobby_takes(good: str) -> None:
-    arguments.check_new_id(good)
+    validation.check_new_id(good)
 
 
 @pytest.mark.parametrize(
@@ -20,40 +21,40 @@ def test_ids_that_dobby_takes(good: str) -> None:
 )
 def test_ids_that_it_does_not(bad: str) -> None:
     with pytest.raises(InvalidArgs, match="containerId"):
-        arguments.check_new_id(bad)
+        validation.check_new_id(bad)
 
 
 def test_commands_are_counted_as_dobby_splits_them() -> None:
-    arguments.check_command("")
-    arguments.check_command(" ".join("x" * 63))
+    validation.check_command("")
+    validation.check_command(" ".join("x" * 63))
     with pytest.raises(InvalidArgs, match="64 words"):
-        arguments.check_command(" ".join("x" * 64))
+        validation.check_command(" ".join("x" * 64))
     with pytest.raises(InvalidArgs, match="words"):
-        arguments.check_command("x" + " " * 63)  # two blanks make an empty word
+        validation.check_command("x" + " " * 63)  # two blanks make an empty word
 
 
 @pytest.mark.parametrize("bad", ["", "A", "=", "=B"])
 def test_variables(bad: str) -> None:
-    arguments.check_environment(["A=", "A=B=C"])
+    validation.check_environment(["A=", "A=B=C"])
     with pytest.raises(InvalidArgs, match="envvar"):
-        arguments.check_environment([bad])
+        validation.check_environment([bad])
 
 
 def test_sizes_are_those_of_utf8() -> None:
-    arguments.check_size("x", "a" * (1 << 20))
+    validation.check_size("x", "a" * (1 << 20))
     with pytest.raises(InvalidArgs, match="x: larger"):
-        arguments.check_size("x", "a" * (1 << 20) + "a")
+        validation.check_size("x", "a" * (1 << 20) + "a")
     with pytest.raises(InvalidArgs, match="x: larger"):
-        arguments.check_size("x", ["a" * (1 << 19)] * 3)
+        validation.check_size("x", ["a" * (1 << 19)] * 3)
     with pytest.raises(InvalidArgs, match="x: larger"):
-        arguments.check_size("x", "é" * (1 << 19) + "a")
+        validation.check_size("x", "é" * (1 << 19) + "a")
 
 
 @given(st.text())
 def test_what_is_shown_is_short_and_on_one_line(text: str) -> None:
-    assert len(shown(text)) <= 10 * 130
-    assert shown(text).isprintable()
-    shown(text).encode()
+    assert len(quoted(text)) <= 10 * 130
+    assert quoted(text).isprintable()
+    quoted(text).encode()
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["a string", "a list"])
@@ -63,7 +64,7 @@ def test_what_is_too_large_is_not_copied(*, many: bool) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(InvalidArgs, match="larger than 1 MiB"):
-            arguments.check_size("command", [text, text] if many else text)
+            validation.check_size("command", [text, text] if many else text)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

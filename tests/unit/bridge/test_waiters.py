@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ocibridge.bridge.waiters import ANY, Wait
+from ocibridge.bridge.waiters import ANY, StateWaiter
 from ocibridge.errors import BridgeError, DobbyUnavailable
 from ocibridge.mirror.observations import DobbyLost, StartAnswered, StateSignal, StatusSeen, Stopped
 from ocibridge.model import Caller, DobbyStatus, SubState
@@ -23,12 +23,12 @@ class Scene(Told):
         self._stack = stack
         self.run("a", 91)
 
-    def wait(self, text: str, word: str) -> Wait:
+    def wait(self, text: str, word: str) -> StateWaiter:
         return self._stack.enter_context(self.waits.enter(text, word))
 
     def plan(self, container_id: str) -> None:
         """A start of ours goes out."""
-        self.mirror.plan_start(container_id, BUNDLE)
+        self.mirror.send_start(container_id, BUNDLE)
 
     def plan_failed(self, container_id: str) -> None:
         self(StartAnswered, self.mirror.position, container_id, 0)
@@ -40,7 +40,7 @@ async def scene() -> AsyncIterator[Scene]:
         yield Scene(stack)
 
 
-def word(wait: Wait) -> str:
+def word(wait: StateWaiter) -> str:
     """The word that was reached, or "" as long as none was."""
     return wait.reached.result() if wait.reached.done() else ""
 
@@ -144,6 +144,6 @@ async def test_a_wait_that_is_left_is_forgotten(scene: Scene) -> None:
     stays = scene.wait("a", "Paused")
     with scene.waits.enter("a", "Paused"):
         pass
-    assert list(scene.waits._waits) == ["a"]
+    assert list(scene.waits._waiters) == ["a"]
     scene(StateSignal, 91, "a", SubState.PAUSED)
     assert word(stays) == "Paused"

@@ -4,15 +4,15 @@ import asyncio
 import gc
 from typing import Any
 
-from ocibridge.dobby.call_queue import Call, Line, Question
+from ocibridge.dobby.call_queue import CallQueue, PendingCall, SharedCall
 from ocibridge.dobby.protocol import GET_STATE, LIST, STOP
 from ocibridge.errors import DobbyRefused
-from ocibridge.mirror.mirror import REMEMBERED, Order
+from ocibridge.mirror.mirror import MAX_REMEMBERED, Freshness
 
 
 async def test_calls_held_for_the_first_go_in_their_order() -> None:
-    line = Line(":1.7")
-    calls = [Call(STOP) for _ in range(4)]
+    line = CallQueue(":1.7")
+    calls = [PendingCall(STOP) for _ in range(4)]
     for call in calls:
         line.join(call)
     assert line.waiting.popleft() is calls[0]
@@ -22,8 +22,8 @@ async def test_calls_held_for_the_first_go_in_their_order() -> None:
 
 async def test_all_that_is_not_answered_is_in_the_line_once() -> None:
     """Those all are told when Dobby goes away."""
-    line = Line(":1.7")
-    out, held, waiting = Call(STOP), Call(STOP), Call(LIST)
+    line = CallQueue(":1.7")
+    out, held, waiting = PendingCall(STOP), PendingCall(STOP), PendingCall(LIST)
     for call in (out, held, waiting):
         line.join(call)
     line.outstanding[asyncio.get_running_loop().create_future()] = line.waiting.popleft()
@@ -33,8 +33,8 @@ async def test_all_that_is_not_answered_is_in_the_line_once() -> None:
 
 
 async def test_a_call_that_was_put_back_has_not_been_sent() -> None:
-    line = Line(":1.7")
-    call = Call(STOP)
+    line = CallQueue(":1.7")
+    call = PendingCall(STOP)
     line.join(call)
     line.waiting.popleft()
     call.sent_at = 5.0
@@ -45,7 +45,7 @@ async def test_a_call_that_was_put_back_has_not_been_sent() -> None:
 async def test_a_refusal_that_nobody_hears_is_no_complaint() -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    call = Call(STOP)
+    call = PendingCall(STOP)
     call.share()
     call.settle(None, DobbyRefused("no"))
     assert len(call.askers) == 0  # nor is any kept
@@ -58,11 +58,11 @@ class Asking:
     """A shared question, and the calls that it has made."""
 
     def __init__(self) -> None:
-        self.calls: list[Call[Any]] = []
-        self.question = Question(self._ask)
+        self.calls: list[PendingCall[Any]] = []
+        self.question = SharedCall(self._ask)
 
-    def _ask(self) -> Call[Any]:
-        self.calls.append(Call(GET_STATE))
+    def _ask(self) -> PendingCall[Any]:
+        self.calls.append(PendingCall(GET_STATE))
         return self.calls[-1]
 
     def asks(self, *, fresh: bool) -> bool:
@@ -96,14 +96,14 @@ async def test_an_answer_that_has_come_is_never_used_again() -> None:
     assert asking.asks(fresh=False)
 
 
-def touched(order: Order, container_id: str, living: int = 0) -> None:
+def touched(order: Freshness, container_id: str, living: int = 0) -> None:
     order.position += 1
     order.touch(container_id, living)
 
 
 def test_of_the_ids_that_came_and_went_the_last_are_remembered() -> None:
-    order = Order()
-    for number in range(REMEMBERED):
+    order = Freshness()
+    for number in range(MAX_REMEMBERED):
         touched(order, f"a{number}")
     touched(order, "a0")  # it is the youngest now
     touched(order, "b")
@@ -112,8 +112,8 @@ def test_of_the_ids_that_came_and_went_the_last_are_remembered() -> None:
 
 
 def test_the_living_are_remembered_beside_them() -> None:
-    order = Order()
-    for number in range(REMEMBERED + 2):
+    order = Freshness()
+    for number in range(MAX_REMEMBERED + 2):
         touched(order, f"a{number}", living=2)
     assert not order.is_fresh("a0", 0)
     touched(order, "b", living=2)
@@ -121,7 +121,7 @@ def test_the_living_are_remembered_beside_them() -> None:
 
 
 def test_an_answer_counts_from_the_touch_on() -> None:
-    order = Order()
+    order = Freshness()
     touched(order, "x")
     touched(order, "a")
     assert [order.is_fresh("a", asked) for asked in (1, 2, 3)] == [False, True, True]

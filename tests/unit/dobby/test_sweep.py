@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from ocibridge.config.schema import Config, Duration, Settings
-from ocibridge.dobby.client import Calls
-from ocibridge.dobby.sweep import MOST_INTERVALS, Sweep
-from ocibridge.dobby.transport import Client
+from ocibridge.dobby.client import DobbyClient
+from ocibridge.dobby.sweep import MAX_INTERVALS, Sweep
+from ocibridge.dobby.transport import Transport
 from ocibridge.errors import BridgeError, DobbyUnavailable
 from ocibridge.mirror.observations import Listed, StateSeen
 from ocibridge.model import SubState
@@ -68,7 +68,7 @@ class Scene:
         seen.run("a", 91)
         seen.run("b", 45)
         self.settings = Settings(msgspec.structs.replace(Config(), sweep_interval=Duration(INTERVAL)))
-        self.sweep = Sweep(seen.mirror, cast("Client", self.dobby), cast("Calls", self.dobby), self.settings)
+        self.sweep = Sweep(seen.mirror, cast("Transport", self.dobby), cast("DobbyClient", self.dobby), self.settings)
 
     async def later(self, seconds: float) -> list[Any]:
         """What Dobby is asked in that time."""
@@ -122,8 +122,8 @@ async def test_it_is_put_off_while_dobby_is_busy(scene: Scene) -> None:
 
 async def test_it_is_not_put_off_for_ever(scene: Scene) -> None:
     scene.dobby.idle.clear()
-    asked: list[list[Any]] = [await scene.later(INTERVAL + 0.01) for _ in range(MOST_INTERVALS + 1)]
-    assert asked[: MOST_INTERVALS - 1] == [[]] * (MOST_INTERVALS - 1)
+    asked: list[list[Any]] = [await scene.later(INTERVAL + 0.01) for _ in range(MAX_INTERVALS + 1)]
+    assert asked[: MAX_INTERVALS - 1] == [[]] * (MAX_INTERVALS - 1)
     assert asked.count(["List", 91, 45]) == 1
 
 

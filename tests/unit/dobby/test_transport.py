@@ -6,17 +6,17 @@ import pytest
 
 from ocibridge.bus.connection import ErrorReply
 from ocibridge.dobby import protocol
-from ocibridge.dobby.call_queue import Call, Line, Question
+from ocibridge.dobby.call_queue import CallQueue, PendingCall, SharedCall
 from ocibridge.dobby.health import Health
-from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, Refusal, refusal_of
+from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, ReplyFailure, failure_of
 from ocibridge.errors import DobbyRefused
 
 
-def call(method: Method[Any]) -> Call[Any]:
-    return Call(method)
+def call(method: Method[Any]) -> PendingCall[Any]:
+    return PendingCall(method)
 
 
-def sent(line: Line) -> list[str]:
+def sent(line: CallQueue) -> list[str]:
     members = []
     while line.waiting:
         turn = line.waiting.popleft()
@@ -25,7 +25,7 @@ def sent(line: Line) -> list[str]:
 
 
 async def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
-    line = Line(":1.7")
+    line = CallQueue(":1.7")
     for method in (START_FROM_SPEC, START_FROM_SPEC, LIST, START_FROM_SPEC):
         line.join(call(method))
     assert sent(line) == ["StartFromSpec", "List"]
@@ -35,7 +35,7 @@ async def test_only_one_call_of_a_method_that_dobby_may_lack() -> None:
 
 
 async def test_after_the_first_answer_they_go_together() -> None:
-    line = Line(":1.7")
+    line = CallQueue(":1.7")
     for _ in range(4):
         line.join(call(PAUSE))
     assert sent(line) == ["Pause"]
@@ -45,7 +45,7 @@ async def test_after_the_first_answer_they_go_together() -> None:
 
 
 async def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
-    line = Line(":1.7")
+    line = CallQueue(":1.7")
     for _ in range(3):
         line.join(call(STOP))
     assert sent(line) == ["Stop"]
@@ -54,7 +54,7 @@ async def test_an_answer_that_proves_nothing_lets_the_next_one_try() -> None:
 
 
 async def test_what_dobby_could_not_take_keeps_its_place() -> None:
-    line = Line(":1.7")
+    line = CallQueue(":1.7")
     line.has_answered("Stop")
     calls = [call(STOP) for _ in range(6)]
     for one in calls:
@@ -67,13 +67,13 @@ async def test_what_dobby_could_not_take_keeps_its_place() -> None:
 
 
 async def test_a_question_is_shared_and_asked_twice_at_the_most() -> None:
-    asked: list[Call[Any]] = []
+    asked: list[PendingCall[Any]] = []
 
-    def ask() -> Call[Any]:
+    def ask() -> PendingCall[Any]:
         asked.append(call(STOP))
         return asked[-1]
 
-    question = Question(ask)
+    question = SharedCall(ask)
     first, second = question.share(60, fresh=False), question.share(60, fresh=False)
     first.cancel()
     asked[0].settle(1)
@@ -117,7 +117,7 @@ async def test_a_refusal_is_told_to_all_who_ask_and_nobody_has_to_hear_it() -> N
 
 
 async def test_leaving_before_ones_turn() -> None:
-    line = Line(":1.7")
+    line = CallQueue(":1.7")
     first, second, third = call(STOP), call(STOP), call(STOP)
     for one in (first, second, third):
         line.join(one)
@@ -130,19 +130,19 @@ async def test_leaving_before_ones_turn() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "proven", "refusal"),
     [
-        ("ServiceUnknown", "The name org.rdk.dobby was not provided by any .service files", True, Refusal.GONE),
-        ("NoReply", "Message recipient disconnected from message bus without replying", True, Refusal.GONE),
-        ("UnknownObject", "Unknown object '/org/rdk/dobby'.", True, Refusal.STARTING),
-        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", False, Refusal.DEAF),
-        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", True, Refusal.DEAF),
-        ("UnknownMethod", "No handler for method org.rdk.dobby.ctrl1.StartFromSpec", True, Refusal.LACKING),
-        ("UnknownMethod", 'Method "X" with signature "" on interface "y" doesn\'t exist\n', True, Refusal.LACKING),
-        ("UnknownMethod", 'Method "List" with signature "" on interface "y" doesn\'t exist\n', False, Refusal.STARTING),
-        ("AccessDenied", "no", True, Refusal.OTHER),
+        ("ServiceUnknown", "The name org.rdk.dobby was not provided by any .service files", True, ReplyFailure.GONE),
+        ("NoReply", "Message recipient disconnected from message bus without replying", True, ReplyFailure.GONE),
+        ("UnknownObject", "Unknown object '/org/rdk/dobby'.", True, ReplyFailure.STARTING),
+        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", False, ReplyFailure.DEAF),
+        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", True, ReplyFailure.DEAF),
+        ("UnknownMethod", "No handler for method org.rdk.dobby.ctrl1.StartFromSpec", True, ReplyFailure.LACKING),
+        ("UnknownMethod", 'Method "X" with signature "" on interface "y" doesn\'t exist\n', True, ReplyFailure.LACKING),
+        ("UnknownMethod", 'Method "List" with signature "" on interface "y" doesn\'t exist\n', False, ReplyFailure.STARTING),
+        ("AccessDenied", "no", True, ReplyFailure.OTHER),
     ],
 )
-def test_what_an_error_tells_of_dobby(name: str, text: str, proven: bool, refusal: Refusal) -> None:
-    assert refusal_of(ErrorReply(f"org.freedesktop.DBus.Error.{name}", text), proven) is refusal
+def test_what_an_error_tells_of_dobby(name: str, text: str, proven: bool, refusal: ReplyFailure) -> None:
+    assert failure_of(ErrorReply(f"org.freedesktop.DBus.Error.{name}", text), proven) is refusal
 
 
 @pytest.mark.parametrize(

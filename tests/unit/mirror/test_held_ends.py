@@ -6,7 +6,7 @@ import pytest
 
 from ocibridge.mirror.observations import (
     DobbyLost,
-    EndBelieved,
+    EndConfirmed,
     EndStatus,
     HoldOver,
     Listed,
@@ -16,16 +16,16 @@ from ocibridge.mirror.observations import (
     StateSignal,
     Stopped,
 )
-from ocibridge.model import Caller, Origin, Plan, SubState
+from ocibridge.model import Caller, Origin, Provenance, SubState
 from tests.unit.mirror.test_mirror import BUNDLE, Seen, found
 
-SPEC = Plan(Origin.SPEC, plugins=True)
+SPEC = Provenance(Origin.SPEC, plugins=True)
 
 
-def killed(plan: Plan = BUNDLE, status: int = 15) -> tuple[Seen, int]:
+def killed(plan: Provenance = BUNDLE, status: int = 15) -> tuple[Seen, int]:
     """A container that ran, and where its end by that status was held."""
     seen = Seen()
-    seen.mirror.plan_start("a", plan)
+    seen.mirror.send_start("a", plan)
     asked = seen.mirror.position
     seen(Started, 91, "a")
     seen(StartAnswered, asked, "a", 91)
@@ -46,9 +46,9 @@ def test_a_dobby_that_stays_has_lost_a_container_to_a_signal(status: int) -> Non
 
 @pytest.mark.parametrize("plan", [BUNDLE, SPEC])
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_dobby_that_leaves_took_it_along(plan: Plan, stopped: bool) -> None:
+def test_a_dobby_that_leaves_took_it_along(plan: Provenance, stopped: bool) -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", plan)
+    seen.mirror.send_start("a", plan)
     seen(Started, 91, "a")
     seen(EndStatus, 91, "a", 15)
     if stopped:
@@ -96,7 +96,7 @@ def test_who_has_to_know_is_told() -> None:
 
 def test_a_start_of_that_id_is_told_after_the_end() -> None:
     seen, _ = killed()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen.events[-2].exit.reason == "crashed"  # type: ignore[union-attr]
     seen, _ = killed()
     assert seen(Started, 45, "a") == [("ended", "a", 91, "crashed"), ("started", "a", 45, "Running")]
@@ -121,7 +121,7 @@ def test_lists_and_states_of_a_held_end() -> None:
 
 def test_a_late_answer_to_its_start_does_not_concern_a_held_end() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Started, 91, "a")
     seen(EndStatus, 91, "a", 9)
@@ -139,7 +139,7 @@ def test_a_doubted_end_is_held_as_well() -> None:
     seen, at = killed(SPEC)
     doubt = seen.mirror.position
     assert seen(HoldOver, "a", 91, at) == []  # the holding is over, the doubt is not
-    assert seen(EndBelieved, "a", 91, doubt) == [("ended", "a", 91, "crashed")]
+    assert seen(EndConfirmed, "a", 91, doubt) == [("ended", "a", 91, "crashed")]
 
 
 def test_a_restart_by_dobby_ends_the_holding() -> None:
@@ -166,4 +166,4 @@ def test_what_was_never_announced_ends_in_silence() -> None:
     seen(Stopped, 91, "a")
     seen(Listed, seen.mirror.position, ())
     assert seen(HoldOver, "a", 91, at) == []
-    assert (seen.mirror.find("a"), seen.mirror.count, len(seen.mirror._picture)) == (None, 0, 0)
+    assert (seen.mirror.find("a"), seen.mirror.count, len(seen.mirror._registry)) == (None, 0, 0)

@@ -10,11 +10,11 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import (
     DobbyAppeared,
     DobbyLost,
-    EndBelieved,
+    EndConfirmed,
     EndStatus,
     HoldOver,
     Listed,
-    PictureTaken,
+    SnapshotTaken,
     StartAnswered,
     Started,
     StateSeen,
@@ -22,10 +22,10 @@ from ocibridge.mirror.observations import (
     StatusSeen,
     Stopped,
 )
-from ocibridge.model import Caller, Container, DobbyStatus, Origin, Plan, SubState
+from ocibridge.model import Caller, Container, DobbyStatus, Origin, Provenance, SubState
 
 LIFE = ":1.7"
-BUNDLE = Plan(Origin.BUNDLE, "/b", plugins=True)
+BUNDLE = Provenance(Origin.BUNDLE, "/b", plugins=True)
 
 
 def short(event: events.Event) -> tuple[Any, ...]:  # noqa: C901 - one line for each kind
@@ -41,15 +41,15 @@ def short(event: events.Event) -> tuple[Any, ...]:  # noqa: C901 - one line for 
             return "state", event.id, event.substate
         case events.ContainerRestarted():
             return "restarted", event.id, event.descriptor
-        case events.EndDoubted():
+        case events.EndUnconfirmed():
             return "doubted", event.id, event.descriptor, event.at, event.unannounced
         case events.EndHeld():
             return "held", event.id, event.descriptor, event.at
         case events.ContainerEnded():
             return "ended", event.id, event.descriptor, event.exit.reason
-        case events.PlanCorrected():
+        case events.ProvenanceCorrected():
             return "corrected", event.id
-        case events.PlansChanged():
+        case events.PendingStartsChanged():
             return "plans", event.id
 
 
@@ -62,14 +62,14 @@ class Seen:
         self.mirror = Mirror(self.events.append, lambda: next(clock))
         if ready:
             self.mirror.observe(DobbyAppeared(LIFE))
-            self.mirror.observe(PictureTaken(LIFE))
+            self.mirror.observe(SnapshotTaken(LIFE))
             self.events.clear()
 
     def __call__(self, kind: type[Any], *rest: Any) -> list[tuple[Any, ...]]:
         """Observe; the events of that."""
         before = len(self.events)
         self.mirror.observe(kind(LIFE, *rest))
-        return [short(event) for event in self.events[before:] if not isinstance(event, events.PlansChanged)]
+        return [short(event) for event in self.events[before:] if not isinstance(event, events.PendingStartsChanged)]
 
     def last(self) -> Any:
         """The last event."""
@@ -77,7 +77,7 @@ class Seen:
 
     def run(self, container_id: str, descriptor: int) -> None:
         """A container of ours is there."""
-        self.mirror.plan_start(container_id, BUNDLE)
+        self.mirror.send_start(container_id, BUNDLE)
         asked = self.mirror.position
         self(Started, descriptor, container_id)
         self(StartAnswered, asked, container_id, descriptor)
@@ -94,7 +94,7 @@ def test_what_is_there_is_announced_before_dobby_is_available() -> None:
     seen(DobbyAppeared)
     seen(Listed, 0, ((91, "b"), (7, "a")))
     assert (seen.mirror.count, [e for e in seen.events if isinstance(e, events.ContainerStarted)]) == (0, [])
-    assert seen(PictureTaken) == [("started", "a", 7, "Running"), ("started", "b", 91, "Running"), ("status", "ready")]
+    assert seen(SnapshotTaken) == [("started", "a", 7, "Running"), ("started", "b", 91, "Running"), ("status", "ready")]
     assert seen.mirror.count == 2
 
 
@@ -107,20 +107,20 @@ def test_dobby_lost_voids_everything_in_order() -> None:
         ("ended", "a", 7, "dobby-gone"),
         ("ended", "b", 91, "dobby-gone"),
     ]
-    assert (seen.mirror.count, seen.mirror.listing(), seen.mirror.life) == (0, [], None)
+    assert (seen.mirror.count, seen.mirror.listing(), seen.mirror.owner) == (0, [], None)
 
 
 def test_an_older_life_is_dropped() -> None:
     seen = Seen()
     seen.mirror.observe(DobbyAppeared(":1.8"))
     assert seen(Started, 91, "a") == []
-    assert seen(PictureTaken) == []
+    assert seen(SnapshotTaken) == []
     assert seen.mirror.status is DobbyStatus.STARTING
 
 
 def test_started_before_its_reply_and_started_once() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen.mirror.is_starting("a")
     assert seen(Started, 91, "a") == [("started", "a", 91, "Running")]
     assert seen(StartAnswered, 0, "a", 91) == []
@@ -131,13 +131,13 @@ def test_started_before_its_reply_and_started_once() -> None:
 
 def test_a_reply_without_a_signal_is_enough() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen(StartAnswered, seen.mirror.position, "a", 91) == [("started", "a", 91, "Running")]
 
 
 def test_a_reply_after_the_end_does_not_bring_it_back() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Started, 91, "a")
     seen(Stopped, 91, "a")
@@ -164,7 +164,7 @@ def test_a_list_that_a_signal_overtook_does_not_lose_the_living() -> None:
 
 def test_somebody_elses_start_of_the_same_id_is_of_unknown_origin() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Started, 91, "a")
     assert seen(StartAnswered, asked, "a", 0) == [("corrected", "a")]
@@ -177,13 +177,13 @@ def test_a_restart_before_the_first_picture_is_no_news() -> None:
     for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280), (Stopped, 91, "a")):
         seen(*observation)
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
-    assert seen(PictureTaken) == [("started", "a", 91, "Running"), ("status", "ready")]
+    assert seen(SnapshotTaken) == [("started", "a", 91, "Running"), ("status", "ready")]
 
 
-@pytest.mark.parametrize("plan", [Plan(Origin.SPEC, plugins=True), Plan(Origin.UNKNOWN)])
-def test_stopped_of_what_may_restart_is_doubted(plan: Plan) -> None:
+@pytest.mark.parametrize("plan", [Provenance(Origin.SPEC, plugins=True), Provenance(Origin.UNKNOWN)])
+def test_stopped_of_what_may_restart_is_doubted(plan: Provenance) -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", plan)
+    seen.mirror.send_start("a", plan)
     seen(Started, 91, "a")
     assert seen(Stopped, 91, "a") == [("doubted", "a", 91, seen.mirror.position, False)]
     asked = seen.mirror.position
@@ -199,8 +199,8 @@ def test_a_doubt_that_no_list_settles_is_believed() -> None:
     seen(Started, 91, "a")
     seen(Stopped, 91, "a")
     at = seen.mirror.position
-    assert seen(EndBelieved, "a", 91, at) == [("ended", "a", 91, "exited")]
-    assert seen(EndBelieved, "a", 91, at) == []
+    assert seen(EndConfirmed, "a", 91, at) == [("ended", "a", 91, "exited")]
+    assert seen(EndConfirmed, "a", 91, at) == []
 
 
 def test_what_no_list_has_is_missing_and_then_lost() -> None:
@@ -210,7 +210,7 @@ def test_what_no_list_has_is_missing_and_then_lost() -> None:
     assert (seen.mirror.find("a"), seen.mirror.listing(), seen.mirror.count) == (None, [], 1)
     # Each List that lacks it says so again: a check of it may have come to nothing.
     assert seen(Listed, seen.mirror.position, ()) == [("doubted", "a", 91, seen.mirror.position, True)]
-    assert seen(EndBelieved, "a", 91, seen.mirror.position) == [("ended", "a", 91, "lost")]
+    assert seen(EndConfirmed, "a", 91, seen.mirror.position) == [("ended", "a", 91, "lost")]
     assert seen.mirror.count == 0
 
 
@@ -220,7 +220,7 @@ def test_a_missing_one_whose_signal_was_on_its_way() -> None:
     seen(Listed, seen.mirror.position, ())
     at = seen.mirror.position
     assert seen(Stopped, 91, "a") == [("ended", "a", 91, "exited")]
-    assert seen(EndBelieved, "a", 91, at) == []
+    assert seen(EndConfirmed, "a", 91, at) == []
 
 
 def test_a_missing_one_that_is_back() -> None:
@@ -229,7 +229,7 @@ def test_a_missing_one_that_is_back() -> None:
     seen(Listed, seen.mirror.position, ())
     at = seen.mirror.position
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
-    assert seen(EndBelieved, "a", 91, at) == []
+    assert seen(EndConfirmed, "a", 91, at) == []
     assert found(seen.mirror, "a").descriptor == 91
 
 
@@ -243,7 +243,7 @@ def test_an_older_doubt_does_not_settle_a_newer_one() -> None:
     seen(Stopped, 91, "a")
     second = seen.mirror.position
     assert seen(Listed, first, ((91, "a"),)) == []
-    assert seen(EndBelieved, "a", 91, first) == []
+    assert seen(EndConfirmed, "a", 91, first) == []
     assert seen(Listed, second, ((91, "a"),)) == [("restarted", "a", 91)]
 
 
@@ -387,7 +387,7 @@ def test_ends_that_dobby_did_not_tell_of() -> None:
     seen(Listed, seen.mirror.position, ((4, "gone"), (5, "stopped")))
     codes = {}
     for n, container_id in enumerate(("silent", "asked", "said")):
-        seen(EndBelieved, container_id, n + 1, seen.mirror.position)
+        seen(EndConfirmed, container_id, n + 1, seen.mirror.position)
         codes[container_id] = (seen.last().exit.reason.value, seen.last().exit.failure_code)
     seen.mirror.begin_stop(found(seen.mirror, "stopped"), Caller(":1.1"))
     seen(DobbyLost)
@@ -403,7 +403,7 @@ def test_ends_that_dobby_did_not_tell_of() -> None:
 
 def test_a_restart_is_no_end_and_its_status_is_none_of_the_next() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", Plan(Origin.SPEC, plugins=True))
+    seen.mirror.send_start("a", Provenance(Origin.SPEC, plugins=True))
     seen(Started, 91, "a")
     # As the real one says it (captures, 31_…): twice Started, then the end of what ran before.
     for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280)):
@@ -421,12 +421,12 @@ def test_what_is_found_and_gone_before_it_was_announced_is_no_news() -> None:
     seen = Seen()
     seen(Listed, seen.mirror.position, ((91, "a"),))
     seen(Listed, seen.mirror.position, ())
-    assert seen(EndBelieved, "a", 91, seen.mirror.position) == []
+    assert seen(EndConfirmed, "a", 91, seen.mirror.position) == []
     ready = Seen(ready=False)
     ready(DobbyAppeared)
     ready(Listed, 0, ((91, "a"),))
     ready(Listed, ready.mirror.position, ())
-    assert ready(PictureTaken) == [("status", "ready")]
+    assert ready(SnapshotTaken) == [("status", "ready")]
 
 
 def test_a_deaf_dobby_keeps_its_containers() -> None:
@@ -447,7 +447,7 @@ def test_what_was_known_before_our_restart() -> None:
     seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"), (7, "c")))
     assert found(seen.mirror, "c").plan is BUNDLE
     assert seen.mirror.plans() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}
-    seen(PictureTaken)  # "d" failed to start; a later container of that id is somebody else's
+    seen(SnapshotTaken)  # "d" failed to start; a later container of that id is somebody else's
     seen(Started, 5, "d")
     assert found(seen.mirror, "d").plan.origin is Origin.UNKNOWN
 
@@ -457,5 +457,5 @@ def test_memory_of_what_came_and_went_is_bounded() -> None:
     for n in range(3000):
         seen.run(f"c{n}", n % 1023 + 1)
         seen(Stopped, n % 1023 + 1, f"c{n}")
-    assert len(seen.mirror._order._touched) <= 1100
+    assert len(seen.mirror._freshness._touched) <= 1100
     assert seen.mirror.count == 0

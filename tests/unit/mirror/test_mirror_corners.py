@@ -7,7 +7,7 @@ from ocibridge.mirror.observations import (
     DobbyAppeared,
     DobbyLost,
     Listed,
-    PictureTaken,
+    SnapshotTaken,
     StartAnswered,
     Started,
     StateSeen,
@@ -31,13 +31,13 @@ def test_another_dobby_without_a_loss_ends_the_containers_of_the_first() -> None
     ]
     assert seen.mirror.listing() == []
     assert seen(Started, 91, "a") == []  # the first one may still say something
-    seen.mirror.observe(PictureTaken(":1.8"))
+    seen.mirror.observe(SnapshotTaken(":1.8"))
     assert seen.mirror.status is DobbyStatus.READY
 
 
 def test_a_container_that_a_list_found_before_the_reply_is_ours() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Listed, asked, ((91, "a"),))
     assert found(seen.mirror, "a").plan is not BUNDLE
@@ -49,7 +49,7 @@ def test_a_container_that_a_list_found_before_the_reply_is_ours() -> None:
 def test_a_container_that_only_the_reply_tells_of_is_not_in_an_older_list() -> None:
     seen = Seen()
     before = seen.mirror.position
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen(StartAnswered, before, "a", 91) == [("started", "a", 91, "Running")]
     assert seen(Listed, before, ()) == []
     assert [c.id for c in seen.mirror.listing()] == ["a"]
@@ -57,18 +57,18 @@ def test_a_container_that_only_the_reply_tells_of_is_not_in_an_older_list() -> N
 
 def test_a_start_that_failed_makes_no_container() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen(StartAnswered, seen.mirror.position, "a", 0) == []
     assert (seen.mirror.find("a"), seen.mirror.count, seen.mirror.is_starting("a")) == (None, 0, False)
 
 
 def test_a_start_is_announced_to_those_who_wait_when_it_goes_out_and_when_it_is_over() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
-    assert seen.events == [events.PlansChanged("a")]
+    seen.mirror.send_start("a", BUNDLE)
+    assert seen.events == [events.PendingStartsChanged("a")]
     assert seen.mirror.is_starting("a")
     seen.mirror.observe(StartAnswered(LIFE, seen.mirror.position, "a", 0))
-    assert seen.events == [events.PlansChanged("a")] * 2
+    assert seen.events == [events.PendingStartsChanged("a")] * 2
 
 
 def test_a_list_asked_right_after_a_state_of_0_makes_it_invalid() -> None:
@@ -84,7 +84,7 @@ def test_what_the_first_list_finds_is_no_find() -> None:
     seen = Seen(ready=False)
     seen.mirror.observe(DobbyAppeared(LIFE))
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
-    assert seen(PictureTaken) == [("started", "a", 91, "Running"), ("status", DobbyStatus.READY)]
+    assert seen(SnapshotTaken) == [("started", "a", 91, "Running"), ("status", DobbyStatus.READY)]
     assert seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"))) == [("found", "b", 45)]
 
 
@@ -103,7 +103,7 @@ def test_a_missing_container_whose_state_is_told_is_there(kind: type[StateSignal
 
 def test_a_start_under_way_ends_with_dobby() -> None:
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     seen(DobbyLost)
     assert not seen.mirror.is_starting("a")
     seen.mirror.observe(DobbyAppeared(":1.8"))
@@ -130,7 +130,7 @@ def test_a_restart_whose_signal_was_missed_has_the_time_at_which_it_was_seen() -
 def test_starts_under_way_are_among_what_is_known_of_containers() -> None:
     """They are remembered across our own restart."""
     seen = Seen()
-    seen.mirror.plan_start("a", BUNDLE)
+    seen.mirror.send_start("a", BUNDLE)
     assert seen.mirror.plans() == {("a", 0): BUNDLE}
     seen(StartAnswered, seen.mirror.position, "a", 91)
     assert seen.mirror.plans() == {("a", 91): BUNDLE}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ocibridge import event_log as chronicle
+from ocibridge import event_log
 from ocibridge.mirror.events import ContainerEnded, Event, StatusChanged
 from ocibridge.model import Caller, DobbyStatus, Exit, Reason, SubState
 from ocibridge.systemd.journal import LEVELS, Journal
@@ -110,7 +110,7 @@ CALLER = Caller(":1.9", 0, 42, "busctl")
     ],
 )
 def test_the_entry_of_an_event(sent: list[dict[str, str]], event: Event, message_id: str | None, fields: dict[str, Any]) -> None:
-    chronicle.record(event, ":1.5")
+    event_log.record(event, ":1.5")
     (entry,) = sent
     assert entry.get("MESSAGE_ID") == message_id
     assert fields | {"DOBBY_OWNER": ":1.5"} == {key: entry[key] for key in [*fields, "DOBBY_OWNER"]}

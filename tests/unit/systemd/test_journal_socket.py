@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocibridge.systemd.journal_socket import LARGEST_VALUE, JournalSocket
+from ocibridge.systemd.journal_socket import MAX_VALUE_BYTES, JournalSocket
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_no_text_forges_a_field(entries: JournalSocket, journald: socket.socket)
 
 def test_what_is_too_long_is_cut(entries: JournalSocket, journald: socket.socket) -> None:
     entries.send((("MESSAGE", "x" * (1 << 20)), ("PRIORITY", 3)))
-    assert journald.recv(1 << 20) == b"MESSAGE=" + b"x" * LARGEST_VALUE + b"\nPRIORITY=3\n"
+    assert journald.recv(1 << 20) == b"MESSAGE=" + b"x" * MAX_VALUE_BYTES + b"\nPRIORITY=3\n"
 
 
 def test_what_is_no_text(entries: JournalSocket, journald: socket.socket) -> None:
