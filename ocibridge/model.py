@@ -102,7 +102,7 @@ class Provenance:
 
     origin: Origin
     bundle_path: str = ""
-    plugins: bool | None = None
+    has_rdk_plugins: bool | None = None
 
 
 UNKNOWN_PROVENANCE = Provenance(Origin.UNKNOWN)

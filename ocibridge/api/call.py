@@ -45,7 +45,7 @@ class Member:
     result_signature: str
     results: tuple[str, ...]
     run: Run
-    told: Callable[[Any], tuple[Any, ...]] = nothing
+    to_dbus: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = False
     needs_caller: bool = False
     waits: bool = False
@@ -74,7 +74,7 @@ class Call(msgspec.Struct, eq=False):
     @property
     def results(self) -> tuple[Any, ...]:
         """The out arguments."""
-        return self.member.told(self.result)
+        return self.member.to_dbus(self.result)
 
     def on_reply(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
         """Its arguments are these; a descriptor is the container that has it now."""
@@ -101,8 +101,8 @@ class Call(msgspec.Struct, eq=False):
             self._record_change(self.caller)
         elif self.refusal is not None:
             self._find_subject(mirror)
-            told = f"{self.member.name} refused: {self.refusal.text}"
-            log.debug(told, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name, **self.fields)
+            to_dbus = f"{self.member.name} refused: {self.refusal.text}"
+            log.debug(to_dbus, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name, **self.fields)
 
     def _record_change(self, caller: Caller) -> None:
         seconds = time.monotonic() - self.began

@@ -176,7 +176,7 @@ class Dispatcher:
             if call.refusal is None:
                 reply = message.create_reply()
                 if call.member.result_signature:
-                    reply.append_data(call.member.result_signature, *call.member.told(call.result))
+                    reply.append_data(call.member.result_signature, *call.member.to_dbus(call.result))
                 return reply
         except Exception as failure:  # noqa: BLE001 - likewise where a result does not fit its signature
             self._fail(call, failure)

@@ -59,7 +59,9 @@ class JsonRpc:
         self._dispatcher = dispatcher
         self._callsign = callsign
         by_name = {member.name: member for member in members}
-        self._methods = {name: (replace(by_name[name], arguments=params.names()), params, told) for name, (params, told) in METHODS.items()}
+        self._methods = {
+            name: (replace(by_name[name], arguments=params.names()), params, to_dbus) for name, (params, to_dbus) in METHODS.items()
+        }
         self._served: Served | None = None
 
     def serve(self) -> None:
@@ -116,12 +118,12 @@ class JsonRpc:
         method = self._methods.get(self._word(msgspec.json.decode(request.method, type=str)))
         if method is None:
             return {"error": METHOD_NOT_FOUND}
-        member, params, told = method
+        member, params, to_dbus = method
         call = Call(member, caller.sender, caller)
         await self._dispatcher.perform_inner(call, partial(_arguments, params, request.params))
         if call.refusal is not None:
             return {"error": _refusal(call.refusal)}
-        return {"result": told(call.result) | {"success": True}}
+        return {"result": to_dbus(call.result) | {"success": True}}
 
     def _word(self, name: str) -> str:
         """The method's own name; "" where what stands before it is not ours."""

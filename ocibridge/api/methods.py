@@ -29,7 +29,7 @@ class Verb:
     run: Run
     result_signature: str = ""
     results: tuple[str, ...] = ()
-    told: Callable[[Any], tuple[Any, ...]] = nothing
+    to_dbus: Callable[[Any], tuple[Any, ...]] = nothing
     changes: bool = True
     needs_caller: bool = False
     waits: bool = False
@@ -50,7 +50,7 @@ class Verb:
             self.result_signature,
             self.results,
             run,
-            self.told,
+            self.to_dbus,
             changes=self.changes,
             needs_caller=self.needs_caller,
             waits=self.waits,

@@ -68,7 +68,7 @@ class Bridge:
 
     async def list_containers(self) -> list[tuple[int, str]]:
         """(descriptor, id) of each container, by id; from the mirror where Dobby does not answer within `read`."""
-        await self._find.within(self._settings.now.timeouts.read, self._dobby.listing())
+        await self._find.within(self._settings.now.timeouts.read, self._dobby.refresh())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
     def container_state(self, container_ref: ContainerRef) -> Awaitable[tuple[str, State]]:
@@ -198,11 +198,11 @@ class Bridge:
     def _check_survivable(self, container: Container, verb: str) -> None:
         """Refuse what crashes Dobby: it reads the container's plugins without a look whether there are any."""
         plan = container.plan
-        if plan.plugins is False:
+        if plan.has_rdk_plugins is False:
             where = f"config.json of its bundle {quoted(plan.bundle_path)}" if plan.origin is Origin.BUNDLE else "its Dobby spec"
             raise NotSupported(f"{verb} of {container} would crash Dobby: {where} has no {_PLUGINS[plan.origin]}")
         policy = self._settings.now.unknown_origin
         is_ours = plan.origin is not Origin.UNKNOWN
-        if plan.plugins is None and (policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)):
+        if plan.has_rdk_plugins is None and (policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)):
             why = "could not be read before its start" if is_ours else "has not been seen, since others started it"
             raise NotSupported(f"{verb} of {container} might crash Dobby: its bundle {why} (unknown_origin: {policy.value})")

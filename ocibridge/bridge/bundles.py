@@ -89,7 +89,7 @@ def _plan_bundle(path: str, *, with_socket: bool) -> BundlePlan:
     crash = bundle_rules.crash_at_start(config, with_socket=with_socket)
     if crash is not None:
         raise InvalidArgs(f"{named}: {name}: {crash}; Dobby would crash at this start")
-    plan = Provenance(Origin.BUNDLE, path, plugins=bundle_rules.has_plugins(config))
+    plan = Provenance(Origin.BUNDLE, path, has_rdk_plugins=bundle_rules.has_plugins(config))
     return BundlePlan(plan, bundle_rules.refusal_of_bundle(config, path))
 
 
@@ -171,4 +171,4 @@ def _checked_spec(text: str, named: str) -> SpecPlan:
         raise InvalidArgs(f"{named}: {error}") from None
     except ValueError as error:
         raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
-    return SpecPlan(text, Provenance(Origin.SPEC, plugins=bundle_rules.spec_has_plugins(spec)), bundle_rules.refusal_of_spec(spec))
+    return SpecPlan(text, Provenance(Origin.SPEC, has_rdk_plugins=bundle_rules.spec_has_plugins(spec)), bundle_rules.refusal_of_spec(spec))

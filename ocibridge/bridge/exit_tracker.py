@@ -22,7 +22,7 @@ HOLD_SECONDS = 1.5
 class Lists(Protocol):
     """The one question that settles a doubt."""
 
-    def listing(self, *, fresh: bool = False) -> "asyncio.Future[object]": ...
+    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[object]": ...
 
 
 class Ends:
@@ -86,7 +86,7 @@ class Ends:
             await asyncio.sleep(GRACE_SECONDS)
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                await dobby.listing(fresh=True)
+                await dobby.refresh(fresh=True)
         except (BridgeError, TimeoutError):
             if event.unannounced:
                 return  # no signal and no List: nothing is known, the next List will tell

@@ -33,7 +33,7 @@ class Lookup:
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
-        if await self.within(seconds, self._dobby.listing()) is None:
+        if await self.within(seconds, self._dobby.refresh()) is None:
             raise Timeout(f"whether there is a container {quoted(text)} is not known; {self._dobby.pending_summary()}")
         return self.present(self._mirror.find(text), text)
 
@@ -43,13 +43,13 @@ class Lookup:
             raise NoSuchContainer(f"there is no container {quoted(text)}; listContainers names those that Dobby has")
         return container
 
-    async def refresh(self, container: Container, seconds: float) -> None:
+    async def refresh_state(self, container: Container, seconds: float) -> None:
         """Have the mirror know the container's state, from Dobby if it answers in time. Raises DobbyUnavailable."""
         began = time.monotonic()
         substate = await self.within(seconds, self._dobby.state(container.descriptor))
         # Only a List asked after it tells Invalid from an end in progress (design 4). One that stays Invalid has had its List.
         if substate is SubState.INVALID and container.invalid_at is not None:
-            await self.within(began + seconds - time.monotonic(), self._dobby.listing(fresh=True))
+            await self.within(began + seconds - time.monotonic(), self._dobby.refresh(fresh=True))
 
     async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:
         """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable.
@@ -68,7 +68,7 @@ class Lookup:
         """Dobby said no: raise what List and GetState tell of it. `needed`: the only state that allows the verb."""
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
-            await self._dobby.listing(fresh=True)
+            await self._dobby.refresh(fresh=True)
             self.present(container, container.id)
         elif needed is not None and substate is not needed:
             raise WrongState(f"{container}: {verb} needs it to be {needed}, and it is {substate}")

@@ -56,7 +56,7 @@ class Mounts:
         async with self._turn:
             if self._is_unanswered:
                 # Its caller has given up, not Dobby. Dobby works in order: this answer means that the mount is over.
-                await self._dobby.listing(fresh=True)
+                await self._dobby.refresh(fresh=True)
                 self._is_unanswered = False
             resolved = await self._readers.run(lambda: checked_source(source, "rbind" in flags, self._host))
             self._find.present(container, container.id)

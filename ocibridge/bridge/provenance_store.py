@@ -26,7 +26,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     descriptor: int
     origin: Origin
     bundle_path: str
-    plugins: bool | None
+    has_rdk_plugins: bool | None
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -65,13 +65,13 @@ class ProvenanceStore:
             return {}
         if kept.owner != owner:
             return {}
-        return {(c.id, c.descriptor): Provenance(c.origin, c.bundle_path, c.plugins) for c in kept.containers}
+        return {(c.id, c.descriptor): Provenance(c.origin, c.bundle_path, c.has_rdk_plugins) for c in kept.containers}
 
     def keep(self, owner: str, plans: dict[tuple[str, int], Provenance]) -> None:
         """Save `plans`, at once whole or not at all."""
         if self._path is None:
             return
-        known = [_Remembered(id_, descriptor, p.origin, p.bundle_path, p.plugins) for (id_, descriptor), p in plans.items()]
+        known = [_Remembered(id_, descriptor, p.origin, p.bundle_path, p.has_rdk_plugins) for (id_, descriptor), p in plans.items()]
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")

@@ -81,7 +81,7 @@ class Starter:
     async def _started(self, container_id: str, descriptor: int, source: str, causes: str) -> int:
         if descriptor > 0:
             return descriptor
-        await self._dobby.listing()
+        await self._dobby.refresh()
         known = self._mirror.find(container_id)
         if known is not None:
             raise ContainerExists(f"{known} is there already; stop it first, or use another id")

@@ -33,7 +33,7 @@ class StateQueries:
             if self._starter.is_starting(text):
                 return text, State.STARTING
             container = await self._find.look_up(text, self._settings.now.timeouts.read)
-        await self._find.refresh(container, self._settings.now.timeouts.read)
+        await self._find.refresh_state(container, self._settings.now.timeouts.read)
         return self._find.present(container, text).id, container.substate.state
 
     async def wait_for(self, container_ref: ContainerRef, word: str, seconds: float | None) -> str:
@@ -62,7 +62,7 @@ class StateQueries:
         if isinstance(container_ref, Container) and container_ref is not container:
             wait.reach(State.STOPPED)
         elif container is not None:
-            await self._find.refresh(container, self._settings.now.timeouts.read)
+            await self._find.refresh_state(container, self._settings.now.timeouts.read)
             wait.see(container.substate)
         elif self._starter.is_starting(text):
             wait.see(SubState.STARTING)
@@ -71,7 +71,7 @@ class StateQueries:
 
     async def _look_up(self, text: str, wait: StateWaiter) -> None:
         """Ask Dobby's List, which tells the mirror, which tells us; only that it is not there has to be waited for."""
-        question = self._dobby.listing()
+        question = self._dobby.refresh()
         if wait.word == State.STOPPED:
             await question
             if self._mirror.find(text) is None and not self._starter.is_starting(text):

@@ -94,7 +94,7 @@ class Stopper:
         """Returns if the container has ended, or is about to, by itself or because another client stopped it."""
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
-            await self._dobby.listing(fresh=True)
+            await self._dobby.refresh(fresh=True)
             return
         if substate is SubState.PAUSED and not force:
             raise WrongState(f"{container} is paused, and Dobby stops a paused container only with force")

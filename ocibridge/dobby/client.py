@@ -54,7 +54,7 @@ class DobbyClient:
 
     # Reading. The question itself waits as long as Dobby lives, each asker as long as it likes.
 
-    def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
         self.ensure_available()
         return self._listing.share(self._settings.now.timeouts.call, fresh=fresh)
@@ -138,33 +138,33 @@ class DobbyClient:
         return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=quoted(container.id)).share()
 
     def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
-        owner, asked = self._mirror.owner or "", self._mirror.position
+        owner, as_of = self._mirror.owner or "", self._mirror.position
 
         def on_reply(descriptor: int | None) -> None:
-            self._mirror.observe(StartAnswered(owner, asked, container_id, max(descriptor or 0, 0)))
+            self._mirror.observe(StartAnswered(owner, as_of, container_id, max(descriptor or 0, 0)))
 
         seconds = self._settings.now.timeouts.start
         return self._client.ask(method, *arguments, timeout=seconds, subject=quoted(container_id), on_reply=on_reply).share()
 
     def _ask_list(self) -> PendingCall[Any]:
-        asked = _Asked(self._mirror)
-        return self._client.ask(protocol.LIST, timeout=None, on_reply=partial(self._list_arrived, asked), on_send=asked.now)
+        as_of = _AsOf(self._mirror)
+        return self._client.ask(protocol.LIST, timeout=None, on_reply=partial(self._list_arrived, as_of), on_send=as_of.now)
 
-    def _list_arrived(self, asked: "_Asked", entries: tuple[tuple[int, str], ...] | None) -> None:
+    def _list_arrived(self, as_of: "_AsOf", entries: tuple[tuple[int, str], ...] | None) -> None:
         if entries is not None:
-            self._mirror.observe(Listed(asked.owner, asked.position, entries))
+            self._mirror.observe(Listed(as_of.owner, as_of.position, entries))
 
     def _ask_state(self, descriptor: int) -> PendingCall[SubState]:
-        asked = _Asked(self._mirror)
-        seen = partial(self._state_arrived, asked, descriptor)
-        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=asked.now)
+        as_of = _AsOf(self._mirror)
+        seen = partial(self._state_arrived, as_of, descriptor)
+        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=as_of.now)
 
-    def _state_arrived(self, asked: "_Asked", descriptor: int, substate: SubState | None) -> None:
+    def _state_arrived(self, as_of: "_AsOf", descriptor: int, substate: SubState | None) -> None:
         if substate is not None:
-            self._mirror.observe(StateSeen(asked.owner, asked.position, descriptor, substate))
+            self._mirror.observe(StateSeen(as_of.owner, as_of.position, descriptor, substate))
 
 
-class _Asked:
+class _AsOf:
     """Where in the mirror's order a question went out: what has been touched since, its answer says nothing of."""
 
     def __init__(self, mirror: Mirror) -> None:

@@ -52,13 +52,13 @@ class Sweep:
 
     async def _once(self) -> None:
         """Raises TimeoutError where an answer does not come in time: it may be lost, and would never come."""
-        await self._in_time(self._calls.listing())
+        await self._in_time(self._calls.refresh())
         doubtful = False
         for container in self._mirror.listing():
             await self._in_time(self._calls.state(container.descriptor))
             doubtful |= container.invalid_at is not None
         if doubtful:  # Invalid only if a List asked after it still has the container (design 4)
-            await self._in_time(self._calls.listing(fresh=True))
+            await self._in_time(self._calls.refresh(fresh=True))
 
     async def _in_time(self, question: "asyncio.Future[Any]") -> None:
         async with asyncio.timeout(self._settings.now.timeouts.call):

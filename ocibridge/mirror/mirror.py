@@ -31,9 +31,9 @@ class Freshness:
         while len(self._touched) > MAX_REMEMBERED + living:
             self._touched.pop(next(iter(self._touched)))
 
-    def is_fresh(self, container_id: str, asked: int) -> bool:
+    def is_fresh(self, container_id: str, as_of: int) -> bool:
         """Whether nothing has been said of it since that position, so that an answer asked for then counts."""
-        return self._touched.get(container_id, 0) <= asked
+        return self._touched.get(container_id, 0) <= as_of
 
     def forget(self) -> None:
         """The containers of another Dobby."""
@@ -207,13 +207,13 @@ class Mirror:
     def _listed(self, seen: observations.Listed) -> None:
         present = {container_id: descriptor for descriptor, container_id in seen.entries if descriptor > 0}
         for container_id, descriptor in present.items():
-            self._take_listed(container_id, descriptor, seen.asked)
+            self._take_listed(container_id, descriptor, seen.as_of)
         for absent in [c for c in self._registry if c.id not in present]:
-            self._take_unlisted(absent, seen.asked)
+            self._take_unlisted(absent, seen.as_of)
 
     def _state_seen(self, seen: observations.StateSeen) -> None:
         known = self._registry.of_descriptor(seen.descriptor)
-        if known is None or known.ended or not self._freshness.is_fresh(known.id, seen.asked):
+        if known is None or known.ended or not self._freshness.is_fresh(known.id, seen.as_of):
             return
         if seen.substate is SubState.INVALID:
             if known.reported is not SubState.INVALID:
@@ -230,7 +230,7 @@ class Mirror:
                 self._registry.correct(known, UNKNOWN_PROVENANCE)
             elif known.descriptor == seen.descriptor:
                 self._registry.correct(known, plan)
-        elif seen.descriptor > 0 and self._freshness.is_fresh(seen.id, seen.asked):
+        elif seen.descriptor > 0 and self._freshness.is_fresh(seen.id, seen.as_of):
             self._touch(seen.id)
             self._add(seen.id, seen.descriptor, plan)
         self._emit(events.PendingStartsChanged(seen.id))
@@ -247,24 +247,24 @@ class Mirror:
 
     # The steps that these are made of.
 
-    def _take_listed(self, container_id: str, descriptor: int, asked: int) -> None:
+    def _take_listed(self, container_id: str, descriptor: int, as_of: int) -> None:
         known = self._known(container_id, descriptor)
         if known is not None:
-            self._take_present(known, asked)
-        elif self._freshness.is_fresh(container_id, asked):
+            self._take_present(known, as_of)
+        elif self._freshness.is_fresh(container_id, as_of):
             self._registry.add(Container(container_id, descriptor, self._pending_starts.of(container_id, descriptor, just_started=False)))
             if self.status is not DobbyStatus.STARTING:
                 self._emit(events.ContainerFound(container_id, descriptor))
 
-    def _take_present(self, container: Container, asked: int) -> None:
+    def _take_present(self, container: Container, as_of: int) -> None:
         container.missing = False
-        if container.unconfirmed_at is not None and asked >= container.unconfirmed_at:
+        if container.unconfirmed_at is not None and as_of >= container.unconfirmed_at:
             self._registry.restart(container)
-        if container.invalid_at is not None and asked >= container.invalid_at:
+        if container.invalid_at is not None and as_of >= container.invalid_at:
             self._report(container, SubState.INVALID)
 
-    def _take_unlisted(self, container: Container, asked: int) -> None:
-        if container.ended or not self._freshness.is_fresh(container.id, asked):
+    def _take_unlisted(self, container: Container, as_of: int) -> None:
+        if container.ended or not self._freshness.is_fresh(container.id, as_of):
             return
         if container.unconfirmed_at is not None:
             self._registry.conclude(container, None)

@@ -1,7 +1,7 @@
 """What is seen of Dobby (design 6).
 
 Every observation carries the `life` (Dobby's unique name on the bus) that it comes from. An answer also carries
-`asked`: the mirror's position when the question was sent, so that what has changed since is not overwritten.
+`as_of`: the mirror's position when the question was sent, so that what has changed since is not overwritten.
 """
 
 import msgspec
@@ -66,14 +66,14 @@ class StateSignal(Observation, frozen=True):
 class Listed(Observation, frozen=True):
     """The answer to List: (descriptor, id) of each container."""
 
-    asked: int
+    as_of: int
     entries: tuple[tuple[int, str], ...]
 
 
 class StateSeen(Observation, frozen=True):
     """The answer to GetState; INVALID where Dobby said 0 or a number that nobody knows."""
 
-    asked: int
+    as_of: int
     descriptor: int
     substate: SubState
 
@@ -81,7 +81,7 @@ class StateSeen(Observation, frozen=True):
 class StartAnswered(Observation, frozen=True):
     """A start of ours is over: its descriptor, or 0 where it failed or no answer will come."""
 
-    asked: int
+    as_of: int
     id: str
     descriptor: int
 

@@ -43,7 +43,7 @@ async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
 ) -> None:
     """The List that was asked about the restart says nothing of the end after it."""
     lists: asyncio.Queue[None] = asyncio.Queue()
-    listing = DobbyClient.listing
+    listing = DobbyClient.refresh
 
     def spy(calls: DobbyClient, *, fresh: bool = False) -> "asyncio.Future[Any]":
         lists.put_nowait(None)
@@ -52,7 +52,7 @@ async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
     await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
     slow = asyncio.create_task(unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
     await unswept.until_dobby_has("StartFromBundle")
-    monkeypatch.setattr(DobbyClient, "listing", spy)
+    monkeypatch.setattr(DobbyClient, "refresh", spy)
     await unswept.fate("Exits", "si", "app", 1280)
     async with asyncio.timeout(15):
         await lists.get()  # asked, and held by the slow start

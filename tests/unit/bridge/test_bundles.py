@@ -52,9 +52,9 @@ async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
     bundle(tmp_path, "{")
     backup = tmp_path / "config-dobby.json"
     backup.write_text(SOUND)
-    assert (await planned(tmp_path)).plugins is True
+    assert (await planned(tmp_path)).has_rdk_plugins is True
     backup.write_text(json.dumps(COMPLETE))
-    assert (await planned(tmp_path)).plugins is False
+    assert (await planned(tmp_path)).has_rdk_plugins is False
     backup.write_text("{}")
     with pytest.raises(InvalidArgs, match=r"config-dobby\.json: process is missing"):
         await planned(tmp_path)
@@ -115,8 +115,8 @@ async def test_specs(tmp_path: Path) -> None:
 
 def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> None:
     memory = ProvenanceStore(tmp_path / "deep" / "file.json")
-    plan = Provenance(Origin.BUNDLE, "/b", plugins=False)
-    under_way = Provenance(Origin.SPEC, plugins=True)
+    plan = Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=False)
+    under_way = Provenance(Origin.SPEC, has_rdk_plugins=True)
     memory.keep("bus/:1.7", {("a", 91): plan, ("b", 0): under_way})
     assert memory.recall("bus/:1.7") == {("a", 91): plan, ("b", 0): under_way}
     assert memory.recall("bus/:1.8") == {}
@@ -191,7 +191,7 @@ async def test_a_huge_config_costs_no_more_than_its_bytes(tmp_path: Path) -> Non
     bundle(tmp_path, '{"a": [' + "[]," * 2_700_000 + "1], " + SOUND[1:])
     tracemalloc.start()
     try:
-        assert (await planned(tmp_path)).plugins is True
+        assert (await planned(tmp_path)).has_rdk_plugins is True
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
@@ -213,7 +213,7 @@ async def test_the_largest_that_is_built_is_no_more_than_32_mib(tmp_path: Path) 
     bundle(tmp_path, SOUND[:-1] + ', "hooks": [' + "[]," * 170_000 + "1]}")
     tracemalloc.start()
     try:
-        assert (await planned(tmp_path)).plugins is True
+        assert (await planned(tmp_path)).has_rdk_plugins is True
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()

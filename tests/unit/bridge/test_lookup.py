@@ -63,12 +63,12 @@ async def test_a_container_that_has_ended_is_not_there(scene: Scene, again: bool
 
 async def test_what_the_mirror_does_not_know_is_asked_of_a_list(scene: Scene) -> None:
     looking = scene.begin(scene.find.resolve("b"))
-    asked = await scene.dobby.next("listing")
+    asked = await scene.dobby.next("refresh")
     scene.seen(Listed, scene.seen.mirror.position, ((91, "a"), (45, "b")))
     asked.answer.set_result(())
     assert (await looking).descriptor == 45
     looking = scene.begin(scene.find.resolve("c"))
-    await scene.dobby.answer("listing", ())
+    await scene.dobby.answer("refresh", ())
     with pytest.raises(NoSuchContainer, match='"c"'):
         await looking
 
@@ -78,7 +78,7 @@ async def test_without_an_answer_in_time_nothing_is_denied(scene: Scene, monkeyp
     monkeypatch.setattr(time, "monotonic", clock)
     with clock.frozen():
         looking = scene.begin(scene.find.look_up("b", 5))
-        await scene.dobby.next("listing")
+        await scene.dobby.next("refresh")
         await clock.advance(5.1)
         with pytest.raises(Timeout, match='"b" is not known; Dobby owes no answer'):
             await looking
@@ -86,7 +86,7 @@ async def test_without_an_answer_in_time_nothing_is_denied(scene: Scene, monkeyp
 
 async def test_an_answer_of_a_dobby_that_has_gone_is_none(scene: Scene) -> None:
     looking = scene.begin(scene.find.resolve("b"))
-    asked = await scene.dobby.next("listing")
+    asked = await scene.dobby.next("refresh")
     scene.dobby.gone = True
     asked.answer.set_result(())
     with pytest.raises(DobbyUnavailable):
@@ -96,9 +96,9 @@ async def test_an_answer_of_a_dobby_that_has_gone_is_none(scene: Scene) -> None:
 
 
 async def test_a_state_of_0_is_followed_by_a_list_of_its_own(scene: Scene) -> None:
-    refreshing = scene.begin(scene.find.refresh(scene.container, 30))
+    refreshing = scene.begin(scene.find.refresh_state(scene.container, 30))
     await scene.dobby.answer("state", SubState.INVALID)
-    asked = await scene.dobby.next("listing")
+    asked = await scene.dobby.next("refresh")
     assert asked.fresh
     scene.seen(Listed, scene.seen.mirror.position, ((91, "a"),))
     asked.answer.set_result(())
@@ -107,7 +107,7 @@ async def test_a_state_of_0_is_followed_by_a_list_of_its_own(scene: Scene) -> No
 
 
 async def test_any_other_state_needs_no_list(scene: Scene) -> None:
-    refreshing = scene.begin(scene.find.refresh(scene.container, 30))
+    refreshing = scene.begin(scene.find.refresh_state(scene.container, 30))
     await scene.dobby.answer("state", SubState.PAUSED)
     await refreshing
     assert scene.container.substate == "Paused"
@@ -127,7 +127,7 @@ async def test_a_no_is_explained(scene: Scene, needed: SubState | None, state: S
     explaining = scene.begin(scene.find.explain(scene.container, "verb", needed, "no reason"))
     await scene.dobby.answer("state", state)
     if state is SubState.INVALID:
-        asked = await scene.dobby.next("listing")
+        asked = await scene.dobby.next("refresh")
         assert asked.fresh
         if not there:
             scene.seen(Stopped, 91, "a")

@@ -217,7 +217,7 @@ class OneDobby:
     def mount(self, _container: Container, source: str, *_: Any) -> asyncio.Future[bool]:
         return self._ask(f"mount {source}")
 
-    def listing(self, *, fresh: bool) -> asyncio.Future[Any]:
+    def refresh(self, *, fresh: bool) -> asyncio.Future[Any]:
         return self._ask(f"list {fresh}")
 
     def _ask(self, what: str) -> asyncio.Future[Any]:

@@ -17,7 +17,7 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import DobbyAppeared, DobbyLost, SnapshotTaken, StartAnswered
 from ocibridge.model import Origin, Provenance
 
-BUNDLE = BundlePlan(Provenance(Origin.BUNDLE, "/b", plugins=True))
+BUNDLE = BundlePlan(Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True))
 
 
 class Scene:
@@ -42,7 +42,7 @@ class Scene:
         if self.unavailable:
             raise DobbyUnavailable("Dobby is not there")
 
-    def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         del fresh
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         answer.set_result(())

@@ -40,7 +40,7 @@ class Answering:
             answer.set_exception(self.error)
         return answer
 
-    def listing(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
         self.asked.append("fresh List" if fresh else "List")
         if self.error is None:
             self.seen(Listed, self.seen.mirror.position, ((91, "a"), (45, "b")))

@@ -19,7 +19,7 @@ from ocibridge.mirror.observations import (
 from ocibridge.model import Caller, Origin, Provenance, SubState
 from tests.unit.mirror.test_mirror import BUNDLE, Seen, found
 
-SPEC = Provenance(Origin.SPEC, plugins=True)
+SPEC = Provenance(Origin.SPEC, has_rdk_plugins=True)
 
 
 def killed(plan: Provenance = BUNDLE, status: int = 15) -> tuple[Seen, int]:

@@ -25,7 +25,7 @@ from ocibridge.mirror.observations import (
 from ocibridge.model import Caller, Container, DobbyStatus, Origin, Provenance, SubState
 
 LIFE = ":1.7"
-BUNDLE = Provenance(Origin.BUNDLE, "/b", plugins=True)
+BUNDLE = Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True)
 
 
 def short(event: events.Event) -> tuple[Any, ...]:  # noqa: C901 - one line for each kind
@@ -180,7 +180,7 @@ def test_a_restart_before_the_first_picture_is_no_news() -> None:
     assert seen(SnapshotTaken) == [("started", "a", 91, "Running"), ("status", "ready")]
 
 
-@pytest.mark.parametrize("plan", [Provenance(Origin.SPEC, plugins=True), Provenance(Origin.UNKNOWN)])
+@pytest.mark.parametrize("plan", [Provenance(Origin.SPEC, has_rdk_plugins=True), Provenance(Origin.UNKNOWN)])
 def test_stopped_of_what_may_restart_is_doubted(plan: Provenance) -> None:
     seen = Seen()
     seen.mirror.send_start("a", plan)
@@ -403,7 +403,7 @@ def test_ends_that_dobby_did_not_tell_of() -> None:
 
 def test_a_restart_is_no_end_and_its_status_is_none_of_the_next() -> None:
     seen = Seen()
-    seen.mirror.send_start("a", Provenance(Origin.SPEC, plugins=True))
+    seen.mirror.send_start("a", Provenance(Origin.SPEC, has_rdk_plugins=True))
     seen(Started, 91, "a")
     # As the real one says it (captures, 31_…): twice Started, then the end of what ran before.
     for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280)):
