@@ -13,14 +13,27 @@ from tests.fake_dobby.processes import private_bus
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks", description="What ocibridge costs, beside the floor.")
-    parser.add_argument("--rounds", type=int, default=40, help="of the hops, in each of which everybody has its turn")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description="What ocibridge costs, beside the floor."
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=40,
+        help="of the hops, in each of which everybody has its turn",
+    )
     parser.add_argument("--seconds", type=float, default=0.3, help="a single run takes")
     parser.add_argument("--storm", type=int, default=1000, help="starts and stops in a row")
     parser.add_argument("--idle", type=float, default=60, help="seconds of nothing")
     parser.add_argument("--calls", type=int, default=1_000_000, help="in a life")
-    parser.add_argument("--into", type=Path, default=Path(__file__).parent, help="directory for what is written")
-    parser.add_argument("--again", action="store_true", help="do not measure: write what was measured last once more")
+    parser.add_argument(
+        "--into", type=Path, default=Path(__file__).parent, help="directory for what is written"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="do not measure: write what was measured last once more",
+    )
     return parser.parse_args()
 
 
@@ -40,14 +53,25 @@ def _measure(options: argparse.Namespace) -> Figures:
 
 
 def _hops(options: argparse.Namespace) -> tuple[list[hops.Run], dict[str, float]]:
-    with memory_directory() as directory, private_bus() as address, hops.subjects(address, Path(directory)) as found:
+    with (
+        memory_directory() as directory,
+        private_bus() as address,
+        hops.subjects(address, Path(directory)) as found,
+    ):
         _say(f"{', '.join(subject.name for subject in found)}: {options.rounds} rounds")
         runs = list(hops.measure(address, found, options.rounds, options.seconds))
         return runs, hops.memory(found)
 
 
 def _machine() -> str:
-    model = next((line.split(": ", 1)[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    model = next(
+        (
+            line.split(": ", 1)[1]
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
     return f"{os.cpu_count()} CPUs ({model.strip()}), Linux {platform.release()}, Python {platform.python_version()}"
 
 

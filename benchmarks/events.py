@@ -65,7 +65,9 @@ class Observer:
     def _we_said(self, message: Message) -> None:
         body: tuple[Any, ...] = message.parse_to_tuple()
         container_id = next(value for value in body if isinstance(value, str))
-        self.ours[(message.member or "").removeprefix("onContainer"), container_id] = time.monotonic()
+        self.ours[(message.member or "").removeprefix("onContainer"), container_id] = (
+            time.monotonic()
+        )
         if len(self.ours) >= self._wanted:
             self._complete.set()
 
@@ -83,7 +85,9 @@ class Observer:
         return Storm(pairs, took, latest, len(self.ours), before, after)
 
 
-async def _observed(address: str, ours: Process, pairs: int, play: Callable[[Bus], Awaitable[None]]) -> Storm:
+async def _observed(
+    address: str, ours: Process, pairs: int, play: Callable[[Bus], Awaitable[None]]
+) -> Storm:
     bus = await Bus.open(address)
     observer = Observer(bus)
     await observer.listen()
@@ -104,9 +108,15 @@ def in_a_row(pairs: int) -> Storm:
                 reply = await bus.call(*DOBBY, "StartFromBundle", "ssahssasuu", *arguments)
                 await bus.call(*DOBBY, "Stop", "ib", reply.get_contents(), True)
 
-    with memory_directory() as directory, private_bus() as address, standin_dobby(address, durations=QUICK):
+    with (
+        memory_directory() as directory,
+        private_bus() as address,
+        standin_dobby(address, durations=QUICK),
+    ):
         until_owned(address, DOBBY[0])
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL) as ours:
+        with ocibridge(
+            address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL
+        ) as ours:
             until_owned(address, OURS[0])
             return asyncio.run(_observed(address, ours, pairs, play))
 
@@ -119,7 +129,9 @@ def at_once(pairs: int) -> Storm:
 
     with memory_directory() as directory, private_bus() as address, backend(address, 0):
         until_owned(address, DOBBY[0])
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL) as ours:
+        with ocibridge(
+            address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL
+        ) as ours:
             until_owned(address, OURS[0])
             return asyncio.run(_observed(address, ours, pairs, play))
 
@@ -129,7 +141,9 @@ def starts(count: int) -> Starts:
     with memory_directory() as directory, private_bus() as address, backend(address, 0):
         until_owned(address, DOBBY[0])
         bundle = str(make_bundle(Path(directory), "sleep"))
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL):
+        with ocibridge(
+            address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL
+        ):
             until_owned(address, OURS[0])
             return asyncio.run(_starts(address, bundle, count))
 
@@ -139,7 +153,9 @@ async def _starts(address: str, bundle: str, count: int) -> Starts:
     direct, through = [], []
     for number in range(count):
         began = time.perf_counter()
-        reply = await bus.call(*DOBBY, "StartFromBundle", "ssahssasuu", f"direct{number}", bundle, [], "", "", [], 0, 0)
+        reply = await bus.call(
+            *DOBBY, "StartFromBundle", "ssahssasuu", f"direct{number}", bundle, [], "", "", [], 0, 0
+        )
         direct.append(time.perf_counter() - began)
         await bus.call(*DOBBY, "Stop", "ib", reply.get_contents(), True)
         began = time.perf_counter()

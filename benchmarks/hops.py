@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.programs import Target, backend, bus_process, compiled, cpu_seconds, load, memory_mib, until_owned
+from benchmarks.programs import (
+    Target,
+    backend,
+    bus_process,
+    compiled,
+    cpu_seconds,
+    load,
+    memory_mib,
+    until_owned,
+)
 from tests.fake_dobby.processes import ROOT, Process
 
-CONTAINERS: Final = 128  # more than are in flight: no two calls are about one container, so no answer is shared
+CONTAINERS: Final = (
+    128  # more than are in flight: no two calls are about one container, so no answer is shared
+)
 DEPTHS: Final = (1, 8, 64)
 DIRECT: Final = "direct call"
 FLOOR: Final = "C forwarder"
@@ -60,20 +71,38 @@ def subjects(address: str, directory: Path) -> Iterator[list[Subject]]:
     with ExitStack() as stack:
         dobby = stack.enter_context(backend(address, CONTAINERS))
         until_owned(address, "org.rdk.dobby")
-        found = [Subject(DIRECT, Target("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1", "GetState", "i"), dobby)]
+        found = [
+            Subject(
+                DIRECT,
+                Target("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1", "GetState", "i"),
+                dobby,
+            )
+        ]
         commands = {FLOOR: [compiled("forwarder")]} | {
-            name: [sys.executable, "-m", f"benchmarks.peers.{module}"] for name, module in PEERS.items()
+            name: [sys.executable, "-m", f"benchmarks.peers.{module}"]
+            for name, module in PEERS.items()
         }
         for number, (name, command) in enumerate(commands.items()):
             bus_name = f"org.rdk.bench.Peer{number}"
-            found.append(Subject(name, _forwarder(bus_name), stack.enter_context(Process([*command, bus_name], environment))))
+            found.append(
+                Subject(
+                    name,
+                    _forwarder(bus_name),
+                    stack.enter_context(Process([*command, bus_name], environment)),
+                )
+            )
             until_owned(address, bus_name)
-        for name, command in {OURS: [OCIBRIDGE], PLAIN: [sys.executable, "-c", WITHOUT_UVLOOP]}.items():
+        for name, command in {
+            OURS: [OCIBRIDGE],
+            PLAIN: [sys.executable, "-c", WITHOUT_UVLOOP],
+        }.items():
             config = directory / f"{len(found)}.yaml"
             bus_name = f"org.rdk.bench.Ocibridge{len(found)}"
             config.write_text(f"callsign: {bus_name}\n")
             ours = [*command, "--bus", address, "--config", str(config)]
-            process = Process(ours, environment | {"RUNTIME_DIRECTORY": str(directory)}, stderr=subprocess.DEVNULL)
+            process = Process(
+                ours, environment | {"RUNTIME_DIRECTORY": str(directory)}, stderr=subprocess.DEVNULL
+            )
             found.append(Subject(name, _forwarder(bus_name), stack.enter_context(process)))
             until_owned(address, bus_name)
         yield found
@@ -91,12 +120,18 @@ def measure(address: str, found: list[Subject], rounds: int, seconds: float) -> 
                 yield _run(address, broker, subject, depth, number, seconds)
 
 
-def _run(address: str, broker: int, subject: Subject, depth: int, number: int, seconds: float) -> Run:
+def _run(
+    address: str, broker: int, subject: Subject, depth: int, number: int, seconds: float
+) -> Run:
     pids = subject.process.child.pid, broker
     before = [cpu_seconds(pid) for pid in pids]
     seen = load(address, subject.target, depth, seconds, CONTAINERS)
-    cpu, broker_cpu = [(cpu_seconds(pid) - then) * 1e6 / seen.calls for pid, then in zip(pids, before, strict=True)]
-    return Run(subject.name, depth, number, seen.p50, seen.p99, seen.calls / seen.seconds, cpu, broker_cpu)
+    cpu, broker_cpu = [
+        (cpu_seconds(pid) - then) * 1e6 / seen.calls for pid, then in zip(pids, before, strict=True)
+    ]
+    return Run(
+        subject.name, depth, number, seen.p50, seen.p99, seen.calls / seen.seconds, cpu, broker_cpu
+    )
 
 
 def memory(found: list[Subject]) -> dict[str, float]:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.programs import Target, backend, cpu_seconds, descriptors, load, memory_directory, memory_mib, until_owned
+from benchmarks.programs import (
+    Target,
+    backend,
+    cpu_seconds,
+    descriptors,
+    load,
+    memory_directory,
+    memory_mib,
+    until_owned,
+)
 from benchmarks.scale import INTERFACE, NAME, PATH
 from tests.fake_dobby.processes import ocibridge, private_bus
 
@@ -19,7 +28,13 @@ MIXTURE: Final = (
     Target(NAME, PATH, INTERFACE, "getContainerState", "s"),
     Target(NAME, PATH, INTERFACE, "listContainers", ""),
     Target(NAME, PATH, "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}"),
-    Target(NAME, "/org/rdk/OCIContainer/container/bench7", "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}.Container"),
+    Target(
+        NAME,
+        "/org/rdk/OCIContainer/container/bench7",
+        "org.freedesktop.DBus.Properties",
+        "GetAll",
+        f"={INTERFACE}.Container",
+    ),
     Target(NAME, PATH, "org.freedesktop.DBus.Introspectable", "Introspect", ""),
     Target(NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""),
 )
@@ -66,7 +81,11 @@ def _until_ready(address: str, directory: str) -> float:
         manager.bind(str(where))
         manager.settimeout(20)
         began = time.perf_counter()
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory, "NOTIFY_SOCKET": str(where)}, stderr=subprocess.DEVNULL):
+        with ocibridge(
+            address,
+            environment={"RUNTIME_DIRECTORY": directory, "NOTIFY_SOCKET": str(where)},
+            stderr=subprocess.DEVNULL,
+        ):
             while b"READY=1" not in manager.recv(4096):
                 pass
             took = time.perf_counter() - began
@@ -84,7 +103,9 @@ def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
     """Left alone first, then asked for so many calls, of all kinds that read."""
     with memory_directory() as directory, private_bus() as address, backend(address, CONTAINERS):
         until_owned(address, "org.rdk.dobby")
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL) as ours:
+        with ocibridge(
+            address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL
+        ) as ours:
             until_owned(address, NAME)
             pid = ours.child.pid
             return _idle(pid, idle_seconds), _grow_old(address, pid, calls)
@@ -98,7 +119,9 @@ def _idle(pid: int, seconds: float) -> Idle:
 
 def _wakeups(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+    return next(
+        int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:")
+    )
 
 
 def _grow_old(address: str, pid: int, calls: int) -> list[Age]:

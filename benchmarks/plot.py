@@ -28,7 +28,9 @@ def draw(figures: Figures, path: Path) -> None:
         _panel(panel, figures, title, value)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=len(labels), frameon=False)
-    figure.suptitle("getContainerState through a bridge; bars: medians of many rounds, lines: quartiles")
+    figure.suptitle(
+        "getContainerState through a bridge; bars: medians of many rounds, lines: quartiles"
+    )
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=100)
 
@@ -43,7 +45,15 @@ def _panel(panel: Any, figures: Figures, title: str, value: Figure) -> None:
         quartiles = [[s.median - s.low for s in spreads], [s.high - s.median for s in spreads]]
         places = [place + number * width - 0.425 + width / 2 for place in range(len(DEPTHS))]
         colour = COLOURS.get(subject) or next(others)
-        panel.bar(places, medians, width, yerr=quartiles, label=subject, color=colour, error_kw={"linewidth": 0.8})
+        panel.bar(
+            places,
+            medians,
+            width,
+            yerr=quartiles,
+            label=subject,
+            color=colour,
+            error_kw={"linewidth": 0.8},
+        )
     panel.axhline(1, color="#111827", linewidth=0.6)
     panel.set_xticks(range(len(DEPTHS)), [f"{depth} in flight" for depth in DEPTHS])
     panel.set_title(title, fontsize=10)

@@ -17,12 +17,20 @@ def compiled(name: str) -> str:
     """The path of that program of ours in C, compiled if its sources are newer."""
     program = BUILT / name
     sources = [SOURCES / f"{name}.c", SOURCES / "names.h"]
-    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+    if not program.exists() or program.stat().st_mtime < max(
+        source.stat().st_mtime for source in sources
+    ):
         BUILT.mkdir(parents=True, exist_ok=True)
         flags = subprocess.run(
-            ["pkg-config", "--cflags", "--libs", "libsystemd"], check=True, capture_output=True, text=True
+            ["pkg-config", "--cflags", "--libs", "libsystemd"],
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.split()
-        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, sources[0], *flags], check=True)
+        subprocess.run(
+            ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, sources[0], *flags],
+            check=True,
+        )
     return str(program)
 
 
@@ -34,13 +42,25 @@ def backend(address: str, containers: int) -> Process:
 def until_owned(address: str, name: str) -> None:
     """Wait, for 20 s at most, until somebody has that name."""
     wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+    subprocess.run(
+        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
+    )
 
 
 def bus_process(address: str) -> int:
     """The process id of the bus itself."""
     driver = "org.freedesktop.DBus"
-    call = ["busctl", f"--address={address}", "call", driver, "/", driver, "GetConnectionUnixProcessID", "s", driver]
+    call = [
+        "busctl",
+        f"--address={address}",
+        "call",
+        driver,
+        "/",
+        driver,
+        "GetConnectionUnixProcessID",
+        "s",
+        driver,
+    ]
     return int(subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()[1])
 
 
@@ -89,7 +109,14 @@ class Load:
 
 def load(address: str, target: Target, depth: int, seconds: float, containers: int) -> Load:
     """Call for some seconds, `depth` at once. A call that fails ends the benchmark: its figures would say nothing."""
-    arguments = [compiled("load"), target.name, target.path, target.interface, target.member, target.argument]
+    arguments = [
+        compiled("load"),
+        target.name,
+        target.path,
+        target.interface,
+        target.member,
+        target.argument,
+    ]
     result = subprocess.run(
         [*arguments, str(depth), str(seconds), str(containers)],
         env={"DBUS_SESSION_BUS_ADDRESS": address},
@@ -99,5 +126,7 @@ def load(address: str, target: Target, depth: int, seconds: float, containers: i
     )
     calls, failures, took, p50, p99 = result.stdout.split()
     if int(failures):
-        sys.exit(f"{failures} of {calls} calls of {target.member} of {target.name} failed: {result.stderr}")
+        sys.exit(
+            f"{failures} of {calls} calls of {target.member} of {target.name} failed: {result.stderr}"
+        )
     return Load(int(calls), float(took), float(p50), float(p99))

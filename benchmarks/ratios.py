@@ -18,7 +18,9 @@ class Spread:
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
         """Of at least one value."""
-        low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        low, median, high = (
+            statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        )
         return cls(low, median, high)
 
     def __str__(self) -> str:
@@ -36,4 +38,10 @@ def spread(runs: list[Run], subject: str, depth: int, figure: Figure) -> Spread:
 def ratio(runs: list[Run], subject: str, to: str, depth: int, figure: Figure) -> Spread:
     """Of a figure, as a multiple of what it is for `to` in the same round."""
     floor = {run.round: figure(run) for run in runs if run.subject == to and run.depth == depth}
-    return Spread.of([figure(run) / floor[run.round] for run in runs if run.subject == subject and run.depth == depth])
+    return Spread.of(
+        [
+            figure(run) / floor[run.round]
+            for run in runs
+            if run.subject == subject and run.depth == depth
+        ]
+    )

@@ -12,14 +12,24 @@ NAME: Final = "org.rdk.OCIContainer"
 PATH: Final = "/org/rdk/OCIContainer"
 INTERFACE: Final = "org.rdk.OCIContainer1"
 READS: Final = {
-    "Dobby's List, direct": Target("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1", "List", ""),
+    "Dobby's List, direct": Target(
+        "org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1", "List", ""
+    ),
     "listContainers": Target(NAME, PATH, INTERFACE, "listContainers", ""),
     "getContainerState": Target(NAME, PATH, INTERFACE, "getContainerState", "s"),
-    "Properties.GetAll of the manager": Target(NAME, PATH, "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}"),
-    "Properties.GetAll of a container": Target(
-        NAME, "/org/rdk/OCIContainer/container/bench1", "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}.Container"
+    "Properties.GetAll of the manager": Target(
+        NAME, PATH, "org.freedesktop.DBus.Properties", "GetAll", f"={INTERFACE}"
     ),
-    "GetManagedObjects": Target(NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""),
+    "Properties.GetAll of a container": Target(
+        NAME,
+        "/org/rdk/OCIContainer/container/bench1",
+        "org.freedesktop.DBus.Properties",
+        "GetAll",
+        f"={INTERFACE}.Container",
+    ),
+    "GetManagedObjects": Target(
+        NAME, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""
+    ),
 }
 
 
@@ -40,7 +50,11 @@ def measure(seconds: float) -> list[Scale]:
 def _measure(count: int, seconds: float) -> Scale:
     with memory_directory() as directory, private_bus() as address, backend(address, count):
         until_owned(address, "org.rdk.dobby")
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL) as ours:
+        with ocibridge(
+            address, environment={"RUNTIME_DIRECTORY": directory}, stderr=subprocess.DEVNULL
+        ) as ours:
             until_owned(address, NAME)
-            p50 = {name: load(address, target, 1, seconds, count).p50 for name, target in READS.items()}
+            p50 = {
+                name: load(address, target, 1, seconds, count).p50 for name, target in READS.items()
+            }
             return Scale(count, p50, memory_mib(ours.child.pid))

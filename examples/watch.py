@@ -5,7 +5,13 @@ from gi.repository import Gio, GLib
 
 CONTAINER = "org.rdk.OCIContainer1.Container"
 manager = Gio.DBusObjectManagerClient.new_for_bus_sync(
-    Gio.BusType.SESSION, Gio.DBusObjectManagerClientFlags.NONE, "org.rdk.OCIContainer", "/org/rdk/OCIContainer", None, None, None
+    Gio.BusType.SESSION,
+    Gio.DBusObjectManagerClientFlags.NONE,
+    "org.rdk.OCIContainer",
+    "/org/rdk/OCIContainer",
+    None,
+    None,
+    None,
 )
 
 
@@ -16,5 +22,8 @@ def tell(container: Gio.DBusProxy) -> None:
 for there in manager.get_objects():
     tell(there.get_interface(CONTAINER))
 manager.connect("object-added", lambda _, added: tell(added.get_interface(CONTAINER)))
-manager.connect("interface-proxy-properties-changed", lambda _, __, it, changed, ___: tell(it) if "State" in changed.unpack() else None)
+manager.connect(
+    "interface-proxy-properties-changed",
+    lambda _, __, it, changed, ___: tell(it) if "State" in changed.unpack() else None,
+)
 GLib.MainLoop().run()

@@ -49,8 +49,16 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="read this file alone (default: ocibridge/ocibridge.yaml of /etc, /run or /usr/lib, and drop-ins)",
     )
-    parser.add_argument("--check-config", action="store_true", help="say whether the configuration is right (exit 0) or not (exit 78)")
-    parser.add_argument("--bus", metavar="system|session|ADDRESS", help="the bus that callers and Dobby are on (default: system)")
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="say whether the configuration is right (exit 0) or not (exit 78)",
+    )
+    parser.add_argument(
+        "--bus",
+        metavar="system|session|ADDRESS",
+        help="the bus that callers and Dobby are on (default: system)",
+    )
     parser.add_argument("--version", action="version", version=f"ocibridge {__version__}")
     return parser
 
@@ -71,7 +79,9 @@ def _check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(f"ocibridge: {error}", file=sys.stderr)
         return os.EX_CONFIG
-    print(f"ocibridge: the configuration is right: {', '.join(map(str, files)) or 'no file, all defaults'}")
+    print(
+        f"ocibridge: the configuration is right: {', '.join(map(str, files)) or 'no file, all defaults'}"
+    )
     return os.EX_OK
 
 
@@ -91,7 +101,9 @@ def _serve(options: argparse.Namespace, journal: Journal) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(daemon.serve(settings, lambda: _load(options), journal))
     except ConfigError as error:
-        log.error(f"the configuration is refused: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED)
+        log.error(
+            f"the configuration is refused: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED
+        )
         return os.EX_CONFIG
     except Exception:
         log.exception("ocibridge has to give up", MESSAGE_ID=MessageId.BUG)

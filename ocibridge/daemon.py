@@ -96,26 +96,42 @@ class Daemon:
         self._notify = Notify()
         self._stop = stop or asyncio.Event()
         self._exit_code = os.EX_OK
-        self._provenance_store = ProvenanceStore(runtime_directory() / f"{config.callsign}-{bus_id}.json")
+        self._provenance_store = ProvenanceStore(
+            runtime_directory() / f"{config.callsign}-{bus_id}.json"
+        )
         self._remember_soon = OncePerTick(self._remember)
         self._tell_status_soon = OncePerTick(self._tell_status)
         owners = NameWatcher(bus)
         self._mirror = Mirror(self._happened, lambda: time.time_ns() // 1000)
         self._client = Transport(bus, config.dobby, self._settings)
         self._calls = DobbyClient(self._client, self._mirror, self._settings)
-        self._monitor = DobbyMonitor(bus, owners, config.dobby, self._mirror, self._client, self._calls)
+        self._monitor = DobbyMonitor(
+            bus, owners, config.dobby, self._mirror, self._client, self._calls
+        )
         self._sweep = Sweep(self._mirror, self._client, self._calls, self._settings)
         self._exit_tracker = Ends(self._mirror)
         self._waiters = StateWaiters(self._mirror)
         self._history = History()
-        bridge = Bridge(self._mirror, self._calls, self._exit_tracker, self._waiters, self._history, self._settings)
+        bridge = Bridge(
+            self._mirror,
+            self._calls,
+            self._exit_tracker,
+            self._waiters,
+            self._history,
+            self._settings,
+        )
         callers = Callers(bus)
         self._dispatcher = Dispatcher(bus, owners, callers, self._mirror, self._settings)
         on_containers = verbs(bridge)
         self._api = ManagerObject(bus, bridge, self._mirror, self._dispatcher, on_containers)
         self._json_rpc = JsonRpc(bus, self._dispatcher, self._api.members, config.callsign)
         self._log_control = LogControl(bus, journal, callers)
-        self._announcer = Announcer(bus, self._mirror, ContainerObjects(bus, self._dispatcher, on_containers), self._json_rpc.notify)
+        self._announcer = Announcer(
+            bus,
+            self._mirror,
+            ContainerObjects(bus, self._dispatcher, on_containers),
+            self._json_rpc.notify,
+        )
 
     async def run(self) -> int:
         """Serve until told to stop, or until the bus is lost; the exit code. Raises NameTaken."""
@@ -214,7 +230,12 @@ class Daemon:
         return is_first
 
     def _status(self) -> str:
-        return event_log.status_line(self._mirror.status, self._mirror.count, self._settings.now.dobby.service) + self._reload.complaint
+        return (
+            event_log.status_line(
+                self._mirror.status, self._mirror.count, self._settings.now.dobby.service
+            )
+            + self._reload.complaint
+        )
 
     # Events.
 
@@ -237,7 +258,9 @@ class Daemon:
             case EndUnconfirmed():
                 self._exit_tracker.end_unconfirmed(event, self._calls)
             case EndHeld():
-                self._exit_tracker.held(event, awaited=self._waiters.concern(event.id, event.descriptor))
+                self._exit_tracker.held(
+                    event, awaited=self._waiters.concern(event.id, event.descriptor)
+                )
             case ContainerEnded():
                 self._history.ended(event)
                 self._calls.forget(event.descriptor)
@@ -282,7 +305,10 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     except BusUnavailable as failure:
         log.error(str(failure), MESSAGE_ID=MessageId.BUS_LOST)
     except ErrorReply as failure:
-        log.error(f"the bus has failed before ocibridge was ready: {failure}", MESSAGE_ID=MessageId.BUS_LOST)
+        log.error(
+            f"the bus has failed before ocibridge was ready: {failure}",
+            MESSAGE_ID=MessageId.BUS_LOST,
+        )
     finally:
         process_signals.shut_out()
     return os.EX_UNAVAILABLE

@@ -4,7 +4,14 @@ from typing import Any, Final
 
 import structlog
 
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, StateChanged, StatusChanged
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerRestarted,
+    ContainerStarted,
+    Event,
+    StateChanged,
+    StatusChanged,
+)
 from ocibridge.model import DobbyStatus, Exit, Reason
 from ocibridge.systemd.message_ids import MessageId
 from ocibridge.text import quoted
@@ -54,10 +61,18 @@ def record(event: Event, owner: str | None) -> None:
         case StatusChanged():
             _record_status(event, dobby)
         case ContainerStarted():
-            log.info(f"container {quoted(event.id)} is there ({event.substate}), descriptor {event.descriptor}", **_about(event), **dobby)
+            log.info(
+                f"container {quoted(event.id)} is there ({event.substate}), descriptor {event.descriptor}",
+                **_about(event),
+                **dobby,
+            )
         case StateChanged():
             tell = log.debug if event.former.state is event.substate.state else log.info
-            tell(f"container {quoted(event.id)} is {event.substate}, was {event.former}", **_about(event), **dobby)
+            tell(
+                f"container {quoted(event.id)} is {event.substate}, was {event.former}",
+                **_about(event),
+                **dobby,
+            )
         case ContainerRestarted():
             told = f"container {quoted(event.id)} has crashed and been restarted by Dobby"
             log.warning(told, MESSAGE_ID=MessageId.CONTAINER_RESTARTED, **_about(event), **dobby)
@@ -91,7 +106,9 @@ def _ended(record: Exit) -> str:
     if record.wait_status is None:
         how = GONE_TEXTS.get(record.reason, "has ended, it is not known how")
     elif record.signal is not None:
-        how = f"was killed by signal {record.signal}{' (core dumped)' if record.core_dumped else ''}"
+        how = (
+            f"was killed by signal {record.signal}{' (core dumped)' if record.core_dumped else ''}"
+        )
         if record.reason is Reason.DOBBY_GONE:
             how += ", and Dobby has gone: both were most likely stopped together"
     elif record.exit_code is not None:
@@ -101,7 +118,9 @@ def _ended(record: Exit) -> str:
     return f"{how}, as {record.requested_by} had asked" if record.requested_by is not None else how
 
 
-def _about(event: ContainerStarted | StateChanged | ContainerEnded | ContainerRestarted) -> dict[str, Any]:
+def _about(
+    event: ContainerStarted | StateChanged | ContainerEnded | ContainerRestarted,
+) -> dict[str, Any]:
     return {"CONTAINER_ID": event.id[:256], "DESCRIPTOR": event.descriptor}
 
 

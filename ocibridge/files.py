@@ -23,7 +23,9 @@ def read_regular(path: Path, largest: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(largest + 1) or b""  # None of what is regular by name alone (/proc/kmsg)
+            content = (
+                file.read(largest + 1) or b""
+            )  # None of what is regular by name alone (/proc/kmsg)
     finally:
         os.close(descriptor)
     if len(content) > largest:
@@ -43,7 +45,9 @@ SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 def raise_shortage(error: Exception, what: str) -> None:
     """Raise LimitsExceeded where `what` could not be read for lack of descriptors or memory; return where it was something else."""
     if isinstance(error, OSError) and error.errno in SHORTAGES:
-        raise LimitsExceeded(f"{what}: cannot be read now: {error.strerror}; try again later") from None
+        raise LimitsExceeded(
+            f"{what}: cannot be read now: {error.strerror}; try again later"
+        ) from None
 
 
 class Readers:
@@ -58,16 +62,24 @@ class Readers:
             async with asyncio.timeout(PATIENCE):
                 await self._places.acquire()
         except TimeoutError:
-            raise LimitsExceeded(f"{MAX_THREADS} reads of bundles and specs hang; does a file system not answer?") from None
+            raise LimitsExceeded(
+                f"{MAX_THREADS} reads of bundles and specs hang; does a file system not answer?"
+            ) from None
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            threading.Thread(target=self._work, args=(read, answer, asyncio.get_running_loop()), daemon=True).start()
+            threading.Thread(
+                target=self._work, args=(read, answer, asyncio.get_running_loop()), daemon=True
+            ).start()
         except RuntimeError as error:
             self._places.release()
-            raise LimitsExceeded(f"no thread is left to read files in ({error}); try again later") from None
+            raise LimitsExceeded(
+                f"no thread is left to read files in ({error}); try again later"
+            ) from None
         return await answer
 
-    def _work(self, read: Callable[[], T], answer: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop) -> None:
+    def _work(
+        self, read: Callable[[], T], answer: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
+    ) -> None:
         result, error = None, None
         try:
             result = read()
@@ -76,7 +88,9 @@ class Readers:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(self._tell, answer, result, error)
 
-    def _tell(self, answer: "asyncio.Future[T]", result: T | None, error: BaseException | None) -> None:
+    def _tell(
+        self, answer: "asyncio.Future[T]", result: T | None, error: BaseException | None
+    ) -> None:
         self._places.release()
         if answer.cancelled():
             return

@@ -89,7 +89,12 @@ class Caller:
     @property
     def fields(self) -> dict[str, Any]:
         """As the journal's fields (design 12)."""
-        return {"SENDER": self.sender, "CALLER_UID": self.uid, "CALLER_PID": self.pid, "CALLER_COMM": self.comm}
+        return {
+            "SENDER": self.sender,
+            "CALLER_UID": self.uid,
+            "CALLER_PID": self.pid,
+            "CALLER_COMM": self.comm,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,11 @@ class Container:
     @property
     def substate(self) -> SubState:
         """Dobby never shows Stopping (facts, point 6): a stop of ours under way does."""
-        if self.stops and self.reported is SubState.RUNNING and any(stop.under_way for stop in self.stops):
+        if (
+            self.stops
+            and self.reported is SubState.RUNNING
+            and any(stop.under_way for stop in self.stops)
+        ):
             return SubState.STOPPING
         return self.reported
 
@@ -237,7 +246,9 @@ def reason_of(wait_status: int | None, *, requested: bool, gone: Reason | None) 
         return Reason.REQUESTED
     if gone is not None:
         return gone
-    return Reason.CRASHED if wait_status is not None and os.WIFSIGNALED(wait_status) else Reason.EXITED
+    return (
+        Reason.CRASHED if wait_status is not None and os.WIFSIGNALED(wait_status) else Reason.EXITED
+    )
 
 
 def is_by_stop_signal(wait_status: int) -> bool:

@@ -14,7 +14,11 @@ _running: set[asyncio.Task[Any]] = set()
 
 
 def spawn(
-    work: Coroutine[Any, Any, T], name: str, *, vital: bool = False, expected: type[Exception] | tuple[type[Exception], ...] = ()
+    work: Coroutine[Any, Any, T],
+    name: str,
+    *,
+    vital: bool = False,
+    expected: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> asyncio.Task[T]:
     """Run `work` as a task; an exception that it ends with goes to the loop's exception handler at once.
 
@@ -27,11 +31,18 @@ def spawn(
     return task
 
 
-def _report(task: asyncio.Task[Any], *, vital: bool, expected: type[Exception] | tuple[type[Exception], ...]) -> None:
+def _report(
+    task: asyncio.Task[Any], *, vital: bool, expected: type[Exception] | tuple[type[Exception], ...]
+) -> None:
     _running.discard(task)
     if task.cancelled() or (failure := task.exception()) is None or isinstance(failure, expected):
         return
-    context = {"message": f"the task {task.get_name()!r} crashed", "exception": failure, "task": task, "vital": vital}
+    context = {
+        "message": f"the task {task.get_name()!r} crashed",
+        "exception": failure,
+        "task": task,
+        "vital": vital,
+    }
     task.get_loop().call_exception_handler(context)
 
 

@@ -16,8 +16,12 @@ async def main() -> None:
 
     async def forward(call: Message) -> None:
         number = descriptor(call.body[0])
-        answer = await bus.call(Message(DOBBY[0], DOBBY[1], DOBBY[2], "GetState", signature="i", body=[number]))
-        await bus.send(Message.new_method_return(call, "ss", [call.body[0], STATES[answer.body[0]]]))
+        answer = await bus.call(
+            Message(DOBBY[0], DOBBY[1], DOBBY[2], "GetState", signature="i", body=[number])
+        )
+        await bus.send(
+            Message.new_method_return(call, "ss", [call.body[0], STATES[answer.body[0]]])
+        )
 
     def called(message: Message) -> bool | None:
         if message.message_type is not MessageType.METHOD_CALL or message.path != PATH:

@@ -5,7 +5,16 @@ from typing import Final
 DOBBY: Final = "org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1"
 PATH: Final = "/org/rdk/OCIContainer"
 INTERFACE: Final = "org.rdk.OCIContainer1"
-STATES: Final = ("Invalid", "Starting", "Running", "Stopping", "Paused", "Hibernating", "Hibernated", "Awakening")
+STATES: Final = (
+    "Invalid",
+    "Starting",
+    "Running",
+    "Stopping",
+    "Paused",
+    "Hibernating",
+    "Hibernated",
+    "Awakening",
+)
 
 
 def descriptor(container_id: str) -> int:

@@ -43,7 +43,10 @@ class Admission:
         """Count the call. Raises LimitsExceeded where there is no place for it; it is not counted then."""
         most = self._settings.now.limits.per_caller
         if self._by_sender[call.sender] >= most:
-            raise _too_many(call, f"{most} calls of yours are under way already (limits.per_caller); await one first")
+            raise _too_many(
+                call,
+                f"{most} calls of yours are under way already (limits.per_caller); await one first",
+            )
         if is_open_to_all(call.member):
             call.caller = self._callers.meet(call.sender)
             self._check_user(call, call.caller)
@@ -68,8 +71,13 @@ class Admission:
 
     def check_stay(self, call: Call) -> None:
         """The user of a wait is known by now, which was not so at its arrival. Raises LimitsExceeded; it has left then."""
-        if call.caller is not None and self._of_user[call.caller.uid] > self._settings.now.limits.per_user:
-            self.leave(call)  # at once, so that of several such waits no more than necessary are refused
+        if (
+            call.caller is not None
+            and self._of_user[call.caller.uid] > self._settings.now.limits.per_user
+        ):
+            self.leave(
+                call
+            )  # at once, so that of several such waits no more than necessary are refused
             raise self._too_many_of_user(call, call.caller)
 
     def _check_user(self, call: Call, caller: Caller) -> None:
@@ -79,7 +87,10 @@ class Admission:
             raise self._too_many_of_user(call, caller)
         unknown_full = not is_known and self._of_user[UNKNOWN_UID] >= MAX_UNKNOWN
         if unknown_full or self._open[call.member.waits] >= most:
-            raise _too_many(call, f"too many {'waits' if call.member.waits else 'reads'} are under way already; try again later")
+            raise _too_many(
+                call,
+                f"too many {'waits' if call.member.waits else 'reads'} are under way already; try again later",
+            )
 
     def _enter_user(self, caller: Caller) -> None:
         self._of_user[caller.uid] += 1
@@ -96,7 +107,10 @@ class Admission:
 
     def _too_many_of_user(self, call: Call, caller: Caller) -> LimitsExceeded:
         most = self._settings.now.limits.per_user
-        return _too_many(call, f"{most} reads and waits of user {caller.uid} are under way already (limits.per_user); await one first")
+        return _too_many(
+            call,
+            f"{most} reads and waits of user {caller.uid} are under way already (limits.per_user); await one first",
+        )
 
 
 def _too_many(call: Call, text: str) -> LimitsExceeded:

@@ -35,7 +35,13 @@ SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 class Announcer:
     """Told of each event of the mirror; sends what concerns callers. `also` is told of each signal of the manager, in its place."""
 
-    def __init__(self, bus: Bus, mirror: Mirror, containers: ContainerObjects, also: Callable[[Signal, tuple[Any, ...]], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        mirror: Mirror,
+        containers: ContainerObjects,
+        also: Callable[[Signal, tuple[Any, ...]], None],
+    ) -> None:
         self._bus = bus
         self._mirror = mirror
         self._containers = containers

@@ -102,14 +102,29 @@ class Call(msgspec.Struct, eq=False):
         elif self.refusal is not None:
             self._find_subject(mirror)
             to_dbus = f"{self.member.name} refused: {self.refusal.text}"
-            log.debug(to_dbus, METHOD=self.member.name, SENDER=self.sender, ERROR_NAME=self.refusal.dbus_name, **self.fields)
+            log.debug(
+                to_dbus,
+                METHOD=self.member.name,
+                SENDER=self.sender,
+                ERROR_NAME=self.refusal.dbus_name,
+                **self.fields,
+            )
 
     def _record_change(self, caller: Caller) -> None:
         seconds = time.monotonic() - self.began
-        fields = self.fields | caller.fields | {"METHOD": self.member.name, "DURATION_USEC": round(seconds * 1e6)}
+        fields = (
+            self.fields
+            | caller.fields
+            | {"METHOD": self.member.name, "DURATION_USEC": round(seconds * 1e6)}
+        )
         what = f"{self.member.name} {quoted(self.subject)} by {caller}, {seconds * 1e3:.1f} ms"
         if self.refusal is None:
-            fields |= {name.upper(): value for name, value in zip(self.member.results, self.results, strict=True)}
+            fields |= {
+                name.upper(): value
+                for name, value in zip(self.member.results, self.results, strict=True)
+            }
             log.info(what, **fields)
         else:
-            log.warning(f"{what}: refused: {self.refusal.text}", ERROR_NAME=self.refusal.dbus_name, **fields)
+            log.warning(
+                f"{what}: refused: {self.refusal.text}", ERROR_NAME=self.refusal.dbus_name, **fields
+            )

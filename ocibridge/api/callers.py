@@ -45,7 +45,9 @@ class Callers:
 
     async def _ask(self, caller: Caller) -> None:
         try:
-            credentials: dict[str, tuple[str, Any]] = await self._bus.driver("GetConnectionCredentials", "s", caller.sender)
+            credentials: dict[str, tuple[str, Any]] = await self._bus.driver(
+                "GetConnectionCredentials", "s", caller.sender
+            )
             uid = int(credentials.get("UnixUserID", ("u", UNKNOWN_UID))[1])
             caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
             caller.comm = _comm(caller.pid)

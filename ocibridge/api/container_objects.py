@@ -4,7 +4,12 @@ from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.methods import Verb
 from ocibridge.bus.connection import Bus, Served, path_of
 from ocibridge.bus.interface import Interface, Property
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ProvenanceCorrected, StateChanged
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerRestarted,
+    ProvenanceCorrected,
+    StateChanged,
+)
 from ocibridge.model import Container, SubState
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH
 
@@ -20,7 +25,9 @@ class ContainerObjects:
 
     def appear(self, container: Container) -> None:
         """Put its object on the bus, and say so."""
-        methods = tuple(self._dispatcher.method(verb.container_member(container)) for verb in self._verbs)
+        methods = tuple(
+            self._dispatcher.method(verb.container_member(container)) for verb in self._verbs
+        )
         interface = Interface(CONTAINER_INTERFACE, methods, _properties(container))
         self._objects[container.id] = container, self._bus.appear(_path(container.id), interface)
 
@@ -31,13 +38,19 @@ class ContainerObjects:
 
     def restarted(self, event: ContainerRestarted) -> None:
         """Announce when it was restarted."""
-        self._bus.emit_changed(_path(event.id), CONTAINER_INTERFACE, {"StartedAt": ("t", event.started_at)})
+        self._bus.emit_changed(
+            _path(event.id), CONTAINER_INTERFACE, {"StartedAt": ("t", event.started_at)}
+        )
 
     def corrected(self, event: ProvenanceCorrected) -> None:
         """Announce what it turned out to be: constant but for two starts of one id at once, ours and somebody else's."""
         container, _ = self._objects[event.id]
         origin, path = container.plan.origin.value, container.plan.bundle_path
-        self._bus.emit_changed(_path(event.id), CONTAINER_INTERFACE, {"Origin": ("s", origin), "BundlePath": ("s", path)})
+        self._bus.emit_changed(
+            _path(event.id),
+            CONTAINER_INTERFACE,
+            {"Origin": ("s", origin), "BundlePath": ("s", path)},
+        )
 
     def ending(self, event: ContainerEnded) -> None:
         """Announce its last state."""
@@ -48,11 +61,15 @@ class ContainerObjects:
         _, served = self._objects.pop(container_id)
         self._bus.disappear(_path(container_id), served)
 
-    def _announce_state(self, container_id: str, former: SubState, substate: SubState, at: int) -> None:
+    def _announce_state(
+        self, container_id: str, former: SubState, substate: SubState, at: int
+    ) -> None:
         changed = {"SubState": ("s", substate.value)}
         if former.state is not substate.state:
             changed |= {"State": ("s", substate.state.value)}
-            self._bus.emit_changed(_path(container_id), CONTAINER_INTERFACE, changed | {"StateChangedAt": ("t", at)})
+            self._bus.emit_changed(
+                _path(container_id), CONTAINER_INTERFACE, changed | {"StateChangedAt": ("t", at)}
+            )
         else:
             self._bus.emit_changed(_path(container_id), CONTAINER_INTERFACE, changed)
 

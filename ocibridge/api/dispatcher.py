@@ -46,7 +46,9 @@ class CallerWatch:
             if not waiting.done():
                 await self._stay(call, waiting)
         except ErrorReply as error:
-            raise LimitsExceeded(f"the bus does not let us see callers leave: {error.text}") from None
+            raise LimitsExceeded(
+                f"the bus does not let us see callers leave: {error.text}"
+            ) from None
         finally:
             waiting.cancel()
         if waiting.cancelled():
@@ -75,7 +77,9 @@ STOPPING_TEXT: Final = "ocibridge is stopping"
 class Dispatcher:
     """Answers the calls of all members."""
 
-    def __init__(self, bus: Bus, owners: NameWatcher, callers: Callers, mirror: Mirror, settings: Settings) -> None:
+    def __init__(
+        self, bus: Bus, owners: NameWatcher, callers: Callers, mirror: Mirror, settings: Settings
+    ) -> None:
         self._bus = bus
         self._admission = Admission(callers, settings)
         self._waiting = CallerWatch(owners, callers, self._admission)
@@ -103,7 +107,15 @@ class Dispatcher:
             # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
             self._under_way[call] = spawn(self._answer(call, message), member.name)
 
-        return Method(member.name, member.signature, member.arguments, member.result_signature, member.results, called, reads_only=is_read)
+        return Method(
+            member.name,
+            member.signature,
+            member.arguments,
+            member.result_signature,
+            member.results,
+            called,
+            reads_only=is_read,
+        )
 
     def _turn_away(self, call: Call, message: Message) -> None:
         """At once and cheaply; otherwise a flood queues everyone else behind it."""
@@ -168,7 +180,9 @@ class Dispatcher:
             check_size(name, value, member.largest)
             if name == "containerId":
                 check_reference(value)
-        work = member.run(*arguments, call.caller) if member.needs_caller else member.run(*arguments)
+        work = (
+            member.run(*arguments, call.caller) if member.needs_caller else member.run(*arguments)
+        )
         return self._waiting.while_there(call, work) if member.waits else work
 
     def _reply(self, call: Call, message: Message) -> Message:
@@ -176,7 +190,9 @@ class Dispatcher:
             if call.refusal is None:
                 reply = message.create_reply()
                 if call.member.result_signature:
-                    reply.append_data(call.member.result_signature, *call.member.to_dbus(call.result))
+                    reply.append_data(
+                        call.member.result_signature, *call.member.to_dbus(call.result)
+                    )
                 return reply
         except Exception as failure:  # noqa: BLE001 - likewise where a result does not fit its signature
             self._fail(call, failure)
@@ -186,12 +202,16 @@ class Dispatcher:
     def _fail(self, call: Call, failure: Exception) -> None:
         told = f"{call.member.name} failed in a way that nobody foresaw"
         log.error(told, exc_info=failure, MESSAGE_ID=MessageId.BUG, METHOD=call.member.name)
-        call.refusal = Failed(f"{call.member.name} failed inside ocibridge; its journal has the details")
+        call.refusal = Failed(
+            f"{call.member.name} failed inside ocibridge; its journal has the details"
+        )
 
     async def _know_caller(self, call: Call) -> None:
         """Before anything is done: nobody may change anything and be gone before it can be said who it was."""
         call.caller = self._callers.meet(call.sender)
-        with suppress(asyncio.CancelledError):  # told to stop meanwhile, which must not keep the reply back
+        with suppress(
+            asyncio.CancelledError
+        ):  # told to stop meanwhile, which must not keep the reply back
             await self._callers.known(call.sender)
 
     def _check_welcome(self, call: Call) -> None:
@@ -199,5 +219,11 @@ class Dispatcher:
             raise call.refusal
         if self._is_over or (self._stopping and call.member.waits):
             raise Timeout(STOPPING_TEXT)
-        if not is_open_to_all(call.member) and call.caller is not None and call.caller.uid == UNKNOWN_UID:
-            raise AccessDenied(f"{call.member.name}: not done: the bus does not say any more who has called")
+        if (
+            not is_open_to_all(call.member)
+            and call.caller is not None
+            and call.caller.uid == UNKNOWN_UID
+        ):
+            raise AccessDenied(
+                f"{call.member.name}: not done: the bus does not say any more who has called"
+            )

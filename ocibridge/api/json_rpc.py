@@ -29,7 +29,12 @@ MAX_BATCH: Final = 64
 MAX_ANSWERS_BYTES: Final = 16 << 20
 NOTIFICATION: Final = Signal("notification", "s", ("json",))
 # Those that Thunder sends, and of them those that have the descriptor as text.
-NOTIFIED: Final = {"onContainerStarted", "onContainerStopped", "onContainerFailed", "onContainerStateChanged"}
+NOTIFIED: Final = {
+    "onContainerStarted",
+    "onContainerStopped",
+    "onContainerFailed",
+    "onContainerStateChanged",
+}
 WITH_TEXT: Final = {"onContainerStarted", "onContainerStopped"}
 
 PARSE_ERROR: Final = {"code": -32700, "message": "Parse error"}
@@ -37,7 +42,9 @@ INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
 METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
 GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # all that Thunder ever says
-TOO_MUCH: Final = LimitsExceeded(f"not done: the answers to this batch have {MAX_ANSWERS_BYTES >> 20} MiB already; ask again for the rest")
+TOO_MUCH: Final = LimitsExceeded(
+    f"not done: the answers to this batch have {MAX_ANSWERS_BYTES >> 20} MiB already; ask again for the rest"
+)
 NULL: Final = Raw(b"null")
 ID_KINDS: Final = set('"-0123456789n')  # how a string, a number and null begin
 
@@ -54,20 +61,36 @@ class _Request(msgspec.Struct):
 class JsonRpc:
     """`members`: those of the manager, by name. `callsign`: may stand before a method's name, as may the document's."""
 
-    def __init__(self, bus: Bus, dispatcher: Dispatcher, members: Iterable[Member], callsign: str) -> None:
+    def __init__(
+        self, bus: Bus, dispatcher: Dispatcher, members: Iterable[Member], callsign: str
+    ) -> None:
         self._bus = bus
         self._dispatcher = dispatcher
         self._callsign = callsign
         by_name = {member.name: member for member in members}
         self._methods = {
-            name: (replace(by_name[name], arguments=params.names()), params, to_dbus) for name, (params, to_dbus) in METHODS.items()
+            name: (replace(by_name[name], arguments=params.names()), params, to_dbus)
+            for name, (params, to_dbus) in METHODS.items()
         }
         self._served: Served | None = None
 
     def serve(self) -> None:
         """Put the interface on the manager's object."""
-        invoke = Member("invoke", "s", ("request",), "s", ("response",), self._invoke, itself, needs_caller=True, largest=MAX_REQUEST_BYTES)
-        self._served = self._bus.serve(OBJECT_PATH, Interface(JSON_RPC_INTERFACE, (self._dispatcher.method(invoke),), (), (NOTIFICATION,)))
+        invoke = Member(
+            "invoke",
+            "s",
+            ("request",),
+            "s",
+            ("response",),
+            self._invoke,
+            itself,
+            needs_caller=True,
+            largest=MAX_REQUEST_BYTES,
+        )
+        self._served = self._bus.serve(
+            OBJECT_PATH,
+            Interface(JSON_RPC_INTERFACE, (self._dispatcher.method(invoke),), (), (NOTIFICATION,)),
+        )
 
     def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
         """Send a signal of org.rdk.OCIContainer1 as Thunder would, if it does."""
@@ -76,8 +99,12 @@ class JsonRpc:
         params = dict(zip(signal.arguments, arguments, strict=True))
         if signal.name in WITH_TEXT:
             params["descriptor"] = str(params["descriptor"])
-        text = _encoded({"jsonrpc": "2.0", "method": f"{self._callsign}.1.{signal.name}", "params": params})
-        self._bus.emit(OBJECT_PATH, JSON_RPC_INTERFACE, NOTIFICATION.name, NOTIFICATION.signature, text)
+        text = _encoded(
+            {"jsonrpc": "2.0", "method": f"{self._callsign}.1.{signal.name}", "params": params}
+        )
+        self._bus.emit(
+            OBJECT_PATH, JSON_RPC_INTERFACE, NOTIFICATION.name, NOTIFICATION.signature, text
+        )
 
     async def _invoke(self, text: str, caller: Caller) -> str:
         """The answer to a request or a batch; "" where none is due."""
@@ -88,7 +115,10 @@ class JsonRpc:
             if not 0 < len(batch) <= MAX_BATCH:
                 return _encoded(_failure(NULL, INVALID_REQUEST))
             # All of them before the first is performed: one may be nested more deeply than can be read.
-            requests = [msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request() for raw in batch]
+            requests = [
+                msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request()
+                for raw in batch
+            ]
         except (msgspec.DecodeError, RecursionError):
             return _encoded(_failure(NULL, PARSE_ERROR))
         if is_batch:
@@ -106,7 +136,9 @@ class JsonRpc:
                 size += len(answers[-1])
         return f"[{','.join(answers)}]" if answers else ""
 
-    async def _answer(self, request: _Request, caller: Caller, *, is_too_late: bool = False) -> dict[str, Any] | None:
+    async def _answer(
+        self, request: _Request, caller: Caller, *, is_too_late: bool = False
+    ) -> dict[str, Any] | None:
         """None to a notification. `is_too_late`: it is not done any more."""
         if not _is_valid(request):
             return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
@@ -155,14 +187,22 @@ def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
     if _kind(given) == "[":
         raise InvalidArgs("params: expected an object, since the parameters have names")
     try:
-        arguments = msgspec.json.decode(given if _kind(given) == "{" else b"{}", type=kind).arguments()
+        arguments = msgspec.json.decode(
+            given if _kind(given) == "{" else b"{}", type=kind
+        ).arguments()
     except msgspec.ValidationError as error:
         raise InvalidArgs(f"params: {readable(error)}") from None
     except RecursionError:
         raise InvalidArgs("params: nested too deeply") from None
     for name, value in zip(kind.names(), arguments, strict=True):
-        if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
-            raise InvalidArgs(f"params: {name}: has a NUL character, which neither D-Bus nor Dobby can carry")
+        if any(
+            "\0" in text
+            for text in (value if isinstance(value, list) else [value])
+            if isinstance(text, str)
+        ):
+            raise InvalidArgs(
+                f"params: {name}: has a NUL character, which neither D-Bus nor Dobby can carry"
+            )
     return arguments
 
 

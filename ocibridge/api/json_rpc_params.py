@@ -47,7 +47,13 @@ class Start(Params):
 
     def arguments(self) -> tuple[Any, ...]:
         """See `Params`."""
-        return self.containerId, self.bundlePath, self.command or "", self.westerosSocket or "", self.envvar or []
+        return (
+            self.containerId,
+            self.bundlePath,
+            self.command or "",
+            self.westerosSocket or "",
+            self.envvar or [],
+        )
 
 
 class StartFromSpec(Params):
@@ -60,7 +66,11 @@ class StartFromSpec(Params):
 
     def arguments(self) -> tuple[Any, ...]:
         """See `Params`; the spec's members are passed on as they came."""
-        spec = self.dobbySpec if isinstance(self.dobbySpec, str) else msgspec.json.encode(self.dobbySpec).decode()
+        spec = (
+            self.dobbySpec
+            if isinstance(self.dobbySpec, str)
+            else msgspec.json.encode(self.dobbySpec).decode()
+        )
         return self.containerId, spec, self.command or "", self.westerosSocket or ""
 
 
@@ -129,7 +139,13 @@ class Mount(Params):
 
     def arguments(self) -> tuple[Any, ...]:
         """See `Params`."""
-        return self.containerId, self.source, self.target, [flag for flag in (self.options or "").split(",") if flag], ""
+        return (
+            self.containerId,
+            self.source,
+            self.target,
+            [flag for flag in (self.options or "").split(",") if flag],
+            "",
+        )
 
 
 class Unmount(Params):
@@ -140,7 +156,11 @@ class Unmount(Params):
 
 
 def _containers(found: list[tuple[int, str]]) -> dict[str, Any]:
-    return {"containers": [{"Descriptor": descriptor, "Id": container_id} for descriptor, container_id in found]}
+    return {
+        "containers": [
+            {"Descriptor": descriptor, "Id": container_id} for descriptor, container_id in found
+        ]
+    }
 
 
 def _state(found: tuple[str, str]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class LogControl:
             ),
             Property("SyslogIdentifier", "s", lambda: IDENTIFIER, constant=True),
         )
-        self._served = self._bus.serve(LOG_CONTROL_PATH, Interface(LOG_CONTROL, properties=properties))
+        self._served = self._bus.serve(
+            LOG_CONTROL_PATH, Interface(LOG_CONTROL, properties=properties)
+        )
 
     def _set_level(self, level: str, sender: str) -> None:
         self._journal.level = level

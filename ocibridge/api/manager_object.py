@@ -22,7 +22,14 @@ from ocibridge.names import INTERFACE, OBJECT_PATH
 class ManagerObject:
     """The manager object, which also manages those of the containers (org.freedesktop.DBus.ObjectManager)."""
 
-    def __init__(self, bus: Bus, bridge: Bridge, mirror: Mirror, dispatcher: Dispatcher, verbs: tuple[Verb, ...]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        bridge: Bridge,
+        mirror: Mirror,
+        dispatcher: Dispatcher,
+        verbs: tuple[Verb, ...],
+    ) -> None:
         self._bus = bus
         self._bridge = bridge
         self._mirror = mirror
@@ -34,7 +41,9 @@ class ManagerObject:
         """Put the object on the bus."""
         methods = tuple(map(self._dispatcher.method, self.members))
         self._bus.manage(OBJECT_PATH)
-        self._served = self._bus.serve(OBJECT_PATH, Interface(INTERFACE, methods, self._properties(), SIGNALS))
+        self._served = self._bus.serve(
+            OBJECT_PATH, Interface(INTERFACE, methods, self._properties(), SIGNALS)
+        )
 
     def _members(self) -> tuple[Member, ...]:
         """Those that are not about a container that is there."""
@@ -42,12 +51,46 @@ class ManagerObject:
         spec = ("containerId", "dobbySpec", "command")
         started = ("descriptor",)
         return (
-            Member("listContainers", "", (), "a(is)", ("containers",), self._bridge.list_containers, itself),
-            Member("startContainer", "ssssas", bundle, "i", started, self._bridge.start_from_bundle, itself, changes=True, creates=True),
             Member(
-                "startContainerFromDobbySpec", "sss", spec, "i", started, self._bridge.start_from_spec, itself, changes=True, creates=True
+                "listContainers",
+                "",
+                (),
+                "a(is)",
+                ("containers",),
+                self._bridge.list_containers,
+                itself,
             ),
-            Member("getLastExit", "s", ("containerId",), "a{sv}", ("exit",), self._bridge.last_exit, _exit),
+            Member(
+                "startContainer",
+                "ssssas",
+                bundle,
+                "i",
+                started,
+                self._bridge.start_from_bundle,
+                itself,
+                changes=True,
+                creates=True,
+            ),
+            Member(
+                "startContainerFromDobbySpec",
+                "sss",
+                spec,
+                "i",
+                started,
+                self._bridge.start_from_spec,
+                itself,
+                changes=True,
+                creates=True,
+            ),
+            Member(
+                "getLastExit",
+                "s",
+                ("containerId",),
+                "a{sv}",
+                ("exit",),
+                self._bridge.last_exit,
+                _exit,
+            ),
         )
 
     def _properties(self) -> tuple[Property, ...]:

@@ -36,13 +36,28 @@ class Verb:
 
     def manager_member(self) -> Member:
         """As the manager has it."""
-        return self._member(self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self.run)
+        return self._member(
+            self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self.run
+        )
 
     def container_member(self, container: Container) -> Member:
         """As the object of that container has it."""
-        return self._member(self.on_container, self.signature, self.arguments, partial(self.run, container), container)
+        return self._member(
+            self.on_container,
+            self.signature,
+            self.arguments,
+            partial(self.run, container),
+            container,
+        )
 
-    def _member(self, name: str, signature: str, arguments: tuple[str, ...], run: Run, container: Container | None = None) -> Member:
+    def _member(
+        self,
+        name: str,
+        signature: str,
+        arguments: tuple[str, ...],
+        run: Run,
+        container: Container | None = None,
+    ) -> Member:
         return Member(
             name,
             signature,
@@ -73,7 +88,17 @@ def verbs(bridge: Bridge) -> tuple[Verb, ...]:
     )
     command = ("options", "command")
     return (
-        Verb("getContainerState", "", "", (), bridge.container_state, "ss", ("containerId", "state"), _state, changes=False),
+        Verb(
+            "getContainerState",
+            "",
+            "",
+            (),
+            bridge.container_state,
+            "ss",
+            ("containerId", "state"),
+            _state,
+            changes=False,
+        ),
         info,
         Verb("stopContainer", "stop", "b", ("force",), bridge.stop_container, needs_caller=True),
         Verb("pauseContainer", "pause", "", (), bridge.pause_container),

@@ -29,8 +29,12 @@ class AnnotationQuota:
         sizes = self._sizes.setdefault(container, {})
         size = EACH_BYTES + len(json.dumps(key)) + len(json.dumps(value))
         if sum(sizes.values()) - sizes.get(key, 0) + size > MAX_BYTES:
-            told = f"all annotations of {container} together, as JSON, may have {MAX_BYTES >> 20} MiB"
-            raise InvalidArgs(f"annotation {quoted(key)}: {told}: a larger getContainerInfo could cost Dobby its bus")
+            told = (
+                f"all annotations of {container} together, as JSON, may have {MAX_BYTES >> 20} MiB"
+            )
+            raise InvalidArgs(
+                f"annotation {quoted(key)}: {told}: a larger getContainerInfo could cost Dobby its bus"
+            )
         former = sizes.get(key, 0)
         sizes[key] = size
         return former

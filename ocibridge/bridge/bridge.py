@@ -34,7 +34,9 @@ async def deadline(seconds: float, what: str, dobby: DobbyApi) -> AsyncIterator[
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise Timeout(f"{what}: not done within {seconds:g} s; it may still happen; {dobby.pending_summary()}") from None
+        raise Timeout(
+            f"{what}: not done within {seconds:g} s; it may still happen; {dobby.pending_summary()}"
+        ) from None
 
 
 MOUNT_CAUSES: Final = (
@@ -43,7 +45,10 @@ MOUNT_CAUSES: Final = (
 )
 
 # What must be there for Dobby to survive a look at the container's plugins.
-_PLUGINS: Final = {Origin.BUNDLE: "rdkPlugins with a plugin in it", Origin.SPEC: "network, console or plugins"}
+_PLUGINS: Final = {
+    Origin.BUNDLE: "rdkPlugins with a plugin in it",
+    Origin.SPEC: "network, console or plugins",
+}
 
 
 class Bridge:
@@ -53,7 +58,15 @@ class Bridge:
     raise stands with each.
     """
 
-    def __init__(self, mirror: Mirror, dobby: DobbyApi, ends: Ends, waits: StateWaiters, history: History, settings: Settings) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        dobby: DobbyApi,
+        ends: Ends,
+        waits: StateWaiters,
+        history: History,
+        settings: Settings,
+    ) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._history = history
@@ -82,26 +95,47 @@ class Bridge:
             self._check_survivable(container, "getContainerInfo")
             answer = await self._dobby.info(container)
             if not answer:
-                await self._find.explain(container, "getContainerInfo", None, "an empty answer for a container that it has")
+                await self._find.explain(
+                    container,
+                    "getContainerInfo",
+                    None,
+                    "an empty answer for a container that it has",
+                )
         return Info(answer, container)
 
-    async def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
+    async def start_from_bundle(
+        self, container_id: str, path: str, command: str, socket: str, env: list[str]
+    ) -> int:
         """Start from a bundle; the descriptor, once the container runs and has been announced.
 
         Raises InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused.
         """
-        async with deadline(self._settings.now.timeouts.start, f"startContainer of {quoted(container_id)}", self._dobby):
+        async with deadline(
+            self._settings.now.timeouts.start,
+            f"startContainer of {quoted(container_id)}",
+            self._dobby,
+        ):
             return await self._starter.from_bundle(container_id, path, command, socket, env)
 
-    async def start_from_spec(self, container_id: str, dobby_spec: str, command: str, socket: str = "") -> int:
+    async def start_from_spec(
+        self, container_id: str, dobby_spec: str, command: str, socket: str = ""
+    ) -> int:
         """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Raises as `start_from_bundle`."""
-        async with deadline(self._settings.now.timeouts.start, f"startContainerFromDobbySpec of {quoted(container_id)}", self._dobby):
+        async with deadline(
+            self._settings.now.timeouts.start,
+            f"startContainerFromDobbySpec of {quoted(container_id)}",
+            self._dobby,
+        ):
             return await self._starter.from_spec(container_id, dobby_spec, command, socket)
 
-    async def stop_container(self, container_ref: ContainerRef, force: bool, caller: Caller) -> None:
+    async def stop_container(
+        self, container_ref: ContainerRef, force: bool, caller: Caller
+    ) -> None:
         """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
         self._mirror.release_hold(name_of(container_ref))
-        await self._stopper.stop(await self._find.resolve(container_ref), force, self._settings.now.timeouts.stop, caller)
+        await self._stopper.stop(
+            await self._find.resolve(container_ref), force, self._settings.now.timeouts.stop, caller
+        )
 
     async def pause_container(self, container_ref: ContainerRef) -> None:
         """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
@@ -115,12 +149,16 @@ class Bridge:
 
     async def hibernate_container(self, container_ref: ContainerRef, options: str) -> None:
         """Hibernate; returns when Dobby shows it hibernated. Raises WrongState, DobbyRefused (this Dobby may lack it)."""
-        async with self._within("hibernateContainer", container_ref, self._settings.now.timeouts.hibernate):
+        async with self._within(
+            "hibernateContainer", container_ref, self._settings.now.timeouts.hibernate
+        ):
             await self._transitions.hibernate(await self._find.resolve(container_ref), options)
 
     async def wakeup_container(self, container_ref: ContainerRef) -> None:
         """Wake up; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
-        async with self._within("wakeupContainer", container_ref, self._settings.now.timeouts.hibernate):
+        async with self._within(
+            "wakeupContainer", container_ref, self._settings.now.timeouts.hibernate
+        ):
             await self._transitions.wakeup(await self._find.resolve(container_ref))
 
     async def exec_command(self, container_ref: ContainerRef, options: str, command: str) -> None:
@@ -132,7 +170,12 @@ class Bridge:
         async with self._within_call("execCommand", container_ref):
             container = await self._find.resolve(container_ref)
             if not await self._dobby.exec(container, options, command):
-                await self._find.explain(container, "execCommand", SubState.RUNNING, "no reason; crun may not know one of the options")
+                await self._find.explain(
+                    container,
+                    "execCommand",
+                    SubState.RUNNING,
+                    "no reason; crun may not know one of the options",
+                )
 
     async def annotate(self, container_ref: ContainerRef, key: str, value: str) -> None:
         """Set an annotation, which getContainerInfo shows. Raises InvalidArgs, NotSupported (it would kill Dobby), DobbyRefused."""
@@ -150,10 +193,17 @@ class Bridge:
             container = await self._find.resolve(container_ref)
             self._check_survivable(container, "removeAnnotation")
             if not await self._dobby.remove_annotation(container, key):
-                await self._find.explain(container, "removeAnnotation", None, f"no reason; it may have no annotation {quoted(key)}")
+                await self._find.explain(
+                    container,
+                    "removeAnnotation",
+                    None,
+                    f"no reason; it may have no annotation {quoted(key)}",
+                )
             self._annotations.remove(container, key)
 
-    async def mount(self, container_ref: ContainerRef, source: str, target: str, flags: list[str], data: str) -> None:
+    async def mount(
+        self, container_ref: ContainerRef, source: str, target: str, flags: list[str], data: str
+    ) -> None:
         """Bind the directory `source` at `target` in the container. Raises InvalidArgs, DobbyRefused.
 
         Sources with which Dobby would remove the host's files are InvalidArgs; DobbyRefused also where an earlier mount
@@ -166,7 +216,9 @@ class Bridge:
         async with self._within_call("mount", container_ref):
             container = await self._find.resolve(container_ref)
             if not await self._mounts.mount(container, source, target, flags, data):
-                await self._find.explain(container, "mount", None, f"no reason; likely causes: {MOUNT_CAUSES}")
+                await self._find.explain(
+                    container, "mount", None, f"no reason; likely causes: {MOUNT_CAUSES}"
+                )
 
     async def unmount(self, container_ref: ContainerRef, target: str) -> None:
         """Unmount `target`, the path in the container. Raises InvalidArgs, DobbyRefused (it is no mount point)."""
@@ -174,9 +226,16 @@ class Bridge:
         async with self._within_call("unmount", container_ref):
             container = await self._find.resolve(container_ref)
             if not await self._dobby.unmount(container, target):
-                await self._find.explain(container, "unmount", None, f"no reason; {quoted(target)} may be no mount point in the container")
+                await self._find.explain(
+                    container,
+                    "unmount",
+                    None,
+                    f"no reason; {quoted(target)} may be no mount point in the container",
+                )
 
-    async def wait_for_state(self, container_ref: ContainerRef, word: str, microseconds: int) -> str:
+    async def wait_for_state(
+        self, container_ref: ContainerRef, word: str, microseconds: int
+    ) -> str:
         """Until the container is in that state or substate; the word reached, "Stopped" where it ends meanwhile.
 
         0 microseconds: as long as it takes. Raises InvalidArgs.
@@ -189,20 +248,38 @@ class Bridge:
         self._mirror.release_hold(container_id)
         return self._history.last_exit(container_id)
 
-    def _within_call(self, verb: str, container_ref: ContainerRef) -> AbstractAsyncContextManager[None]:
+    def _within_call(
+        self, verb: str, container_ref: ContainerRef
+    ) -> AbstractAsyncContextManager[None]:
         return self._within(verb, container_ref, self._settings.now.timeouts.call)
 
-    def _within(self, verb: str, container_ref: ContainerRef, seconds: float) -> AbstractAsyncContextManager[None]:
+    def _within(
+        self, verb: str, container_ref: ContainerRef, seconds: float
+    ) -> AbstractAsyncContextManager[None]:
         return deadline(seconds, f"{verb} of {quoted(name_of(container_ref))}", self._dobby)
 
     def _check_survivable(self, container: Container, verb: str) -> None:
         """Refuse what crashes Dobby: it reads the container's plugins without a look whether there are any."""
         plan = container.plan
         if plan.has_rdk_plugins is False:
-            where = f"config.json of its bundle {quoted(plan.bundle_path)}" if plan.origin is Origin.BUNDLE else "its Dobby spec"
-            raise NotSupported(f"{verb} of {container} would crash Dobby: {where} has no {_PLUGINS[plan.origin]}")
+            where = (
+                f"config.json of its bundle {quoted(plan.bundle_path)}"
+                if plan.origin is Origin.BUNDLE
+                else "its Dobby spec"
+            )
+            raise NotSupported(
+                f"{verb} of {container} would crash Dobby: {where} has no {_PLUGINS[plan.origin]}"
+            )
         policy = self._settings.now.unknown_origin
         is_ours = plan.origin is not Origin.UNKNOWN
-        if plan.has_rdk_plugins is None and (policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)):
-            why = "could not be read before its start" if is_ours else "has not been seen, since others started it"
-            raise NotSupported(f"{verb} of {container} might crash Dobby: its bundle {why} (unknown_origin: {policy.value})")
+        if plan.has_rdk_plugins is None and (
+            policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)
+        ):
+            why = (
+                "could not be read before its start"
+                if is_ours
+                else "has not been seen, since others started it"
+            )
+            raise NotSupported(
+                f"{verb} of {container} might crash Dobby: its bundle {why} (unknown_origin: {policy.value})"
+            )

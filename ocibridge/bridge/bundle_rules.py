@@ -53,10 +53,16 @@ def refusal_of_bundle(config: Json, path: str) -> str | None:
     """Why Dobby refuses a start of the bundle at `path`, where config.json tells."""
     for hook in _hooks(config) if is_converted(config) else ():
         arguments = hook.get("args")
-        if not isinstance(arguments, list) or arguments[:1] != [LAUNCHER] or "-c" not in arguments[:-1]:
+        if (
+            not isinstance(arguments, list)
+            or arguments[:1] != [LAUNCHER]
+            or "-c" not in arguments[:-1]
+        ):
             continue
         written = arguments[arguments.index("-c") + 1]
-        if isinstance(written, str) and posixpath.normpath(written) != posixpath.normpath(f"{path}/config.json"):
+        if isinstance(written, str) and posixpath.normpath(written) != posixpath.normpath(
+            f"{path}/config.json"
+        ):
             return (
                 "the bundle was moved or copied after its first start, at which Dobby wrote the old path into its config.json "
                 "(its config-dobby.json is the original: make it the config.json again)"
@@ -92,7 +98,11 @@ def _missing_part(config: Json) -> str | None:
 def _bad_networking(config: Json) -> str | None:
     plugins = config.get("rdkPlugins")
     networking = plugins.get("networking") if isinstance(plugins, Mapping) else None
-    if isinstance(networking, Mapping) and networking.get("required") is True and networking.get("data") == {}:
+    if (
+        isinstance(networking, Mapping)
+        and networking.get("required") is True
+        and networking.get("data") == {}
+    ):
         return "rdkPlugins.networking.data is empty, and networking is required"
     return None
 
@@ -102,7 +112,9 @@ def _mount_without_source(config: Json) -> str | None:
     mounts = config.get("mounts")
     for number, mount in enumerate(mounts if isinstance(mounts, list) else ()):
         if isinstance(mount, Mapping) and not isinstance(mount.get("source"), str):
-            return f"mounts[{number}].source {_state(mount, 'source')}, and a westerosSocket is given"
+            return (
+                f"mounts[{number}].source {_state(mount, 'source')}, and a westerosSocket is given"
+            )
     return None
 
 
@@ -119,11 +131,19 @@ def _hooks(config: Json) -> Iterator[Json]:
     hooks = config.get("hooks")
     for name in LAUNCHED_HOOKS if isinstance(hooks, Mapping) else ():
         entries = hooks.get(name) if isinstance(hooks, Mapping) else None
-        yield from (hook for hook in (entries if isinstance(entries, list) else ()) if isinstance(hook, Mapping))
+        yield from (
+            hook
+            for hook in (entries if isinstance(entries, list) else ())
+            if isinstance(hook, Mapping)
+        )
 
 
 def _are_plugins(plugins: object) -> bool:
-    return isinstance(plugins, Mapping) and bool(plugins) and all(isinstance(data, Mapping) for data in plugins.values())
+    return (
+        isinstance(plugins, Mapping)
+        and bool(plugins)
+        and all(isinstance(data, Mapping) for data in plugins.values())
+    )
 
 
 def _lacks(owner: Json, name: str, needed: str, prefix: str = "") -> str:
@@ -134,4 +154,10 @@ def _state(owner: Json, name: str) -> str:
     if name not in owner:
         return "is missing"
     value = owner[name]
-    return "is null" if value is None else "is empty" if value in ({}, [], "") else "is of the wrong type"
+    return (
+        "is null"
+        if value is None
+        else "is empty"
+        if value in ({}, [], "")
+        else "is of the wrong type"
+    )

@@ -25,8 +25,12 @@ ENCRYPTED: Final = ("rootfs.img", "config.json.jwt")
 
 
 # What counts of a config.json and of a spec, not yet built.
-_CONFIG: Final = defstruct("_Config", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED])
-_SPEC: Final = defstruct("_Spec", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED_OF_SPEC])
+_CONFIG: Final = defstruct(
+    "_Config", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED]
+)
+_SPEC: Final = defstruct(
+    "_Spec", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED_OF_SPEC]
+)
 
 
 class _TooLarge(Exception):
@@ -132,7 +136,9 @@ def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
         return _judged(content.decode(), _CONFIG)
     except _TooLarge:
         members = ", ".join(bundle_rules.JUDGED)
-        raise InvalidArgs(f"{named}: {name}: {members} together are larger than {MAX_JUDGED_BYTES >> 10} KiB") from None
+        raise InvalidArgs(
+            f"{named}: {name}: {members} together are larger than {MAX_JUDGED_BYTES >> 10} KiB"
+        ) from None
     except json_text.NotAnObject as error:
         raise _Damaged(f"{named}: {name} {error}") from None
     except ValueError as error:
@@ -142,7 +148,11 @@ def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
 def _judged(text: str, kind: type[Struct]) -> dict[str, Any]:
     """The members that `kind` declares, built, of a JSON object. Raises ValueError, NotAnObject, _TooLarge."""
     found = json_text.members(text, kind)
-    raw = {name: value for name in kind.__struct_fields__ if (value := getattr(found, name)) is not UNSET}
+    raw = {
+        name: value
+        for name in kind.__struct_fields__
+        if (value := getattr(found, name)) is not UNSET
+    }
     if sum(len(memoryview(value)) for value in raw.values()) > MAX_JUDGED_BYTES:
         raise _TooLarge
     return {name: json_text.value(bytes(value)) for name, value in raw.items()}
@@ -166,9 +176,17 @@ def _checked_spec(text: str, named: str) -> SpecPlan:
             raise InvalidArgs(f"{named}: larger than 1 MiB")
         spec = _judged(text, _SPEC)
     except _TooLarge:
-        raise InvalidArgs(f"{named}: its plugins are larger than {MAX_JUDGED_BYTES >> 10} KiB") from None
+        raise InvalidArgs(
+            f"{named}: its plugins are larger than {MAX_JUDGED_BYTES >> 10} KiB"
+        ) from None
     except json_text.NotAnObject as error:
         raise InvalidArgs(f"{named}: {error}") from None
     except ValueError as error:
-        raise InvalidArgs(f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one") from None
-    return SpecPlan(text, Provenance(Origin.SPEC, has_rdk_plugins=bundle_rules.spec_has_plugins(spec)), bundle_rules.refusal_of_spec(spec))
+        raise InvalidArgs(
+            f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one"
+        ) from None
+    return SpecPlan(
+        text,
+        Provenance(Origin.SPEC, has_rdk_plugins=bundle_rules.spec_has_plugins(spec)),
+        bundle_rules.refusal_of_spec(spec),
+    )

@@ -54,9 +54,15 @@ class Ends:
 
     def end_unconfirmed(self, event: EndUnconfirmed, dobby: Lists) -> None:
         """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
-        key = (event.id, event.at if not event.unannounced else 0)  # each signal is looked into, a silent absence once at a time
+        key = (
+            event.id,
+            event.at if not event.unannounced else 0,
+        )  # each signal is looked into, a silent absence once at a time
         if key not in self._checks:
-            self._checks[key] = spawn(self._check(event, self._mirror.owner or "", dobby), f"check whether {event.id} has ended")
+            self._checks[key] = spawn(
+                self._check(event, self._mirror.owner or "", dobby),
+                f"check whether {event.id} has ended",
+            )
             self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
 
     def held(self, event: EndHeld, *, awaited: bool) -> None:
@@ -64,7 +70,9 @@ class Ends:
         key = event.id, event.descriptor
         self._drop_hold(key)
         over = HoldOver(self._mirror.owner or "", event.id, event.descriptor, event.at)
-        timer = asyncio.get_running_loop().call_later(0 if awaited else HOLD_SECONDS, self._hold_over, key)
+        timer = asyncio.get_running_loop().call_later(
+            0 if awaited else HOLD_SECONDS, self._hold_over, key
+        )
         self._holds[key] = timer, over
 
     def hold_nothing(self) -> None:
@@ -113,8 +121,6 @@ class History:
         """How the container of that id last ended. Raises NoSuchContainer."""
         known = self._exits.get(container_id)
         if known is None:
-            told = (
-                f"no end of a container {quoted(container_id)} is known; the last {MAX_REMEMBERED} ids that ended are, since ocibridge runs"
-            )
+            told = f"no end of a container {quoted(container_id)} is known; the last {MAX_REMEMBERED} ids that ended are, since ocibridge runs"
             raise NoSuchContainer(told)
         return known

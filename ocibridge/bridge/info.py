@@ -44,7 +44,10 @@ class Info:
         """
         try:
             return self._compact(self._text.encode())
-        except (msgspec.DecodeError, UnicodeEncodeError):  # a lone surrogate, which the standard library reads and msgspec does not
+        except (
+            msgspec.DecodeError,
+            UnicodeEncodeError,
+        ):  # a lone surrogate, which the standard library reads and msgspec does not
             return self._compact_with_surrogates()
 
     def _compact(self, text: bytes) -> bytes:
@@ -58,7 +61,9 @@ class Info:
         """Their backslashes are a character meanwhile that the text does not have."""
         used = set(self._text)
         spare = next(c for c in map(chr, range(0xE000, 0x110000)) if c not in used)
-        hidden = ESCAPES.sub(lambda found: f"{spare}{found[1]}" if found[1] else found[0], self._text)
+        hidden = ESCAPES.sub(
+            lambda found: f"{spare}{found[1]}" if found[1] else found[0], self._text
+        )
         return self._compact(hidden.encode(errors="replace")).replace(spare.encode(), b"\\")
 
 
@@ -68,18 +73,28 @@ def _respelt(state: str) -> str:
 
 def _parsed(text: str, container: Container) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is larger than {MAX_CHARACTERS >> 20} MiB")
+        raise DobbyRefused(
+            f"getContainerInfo of {container}: what Dobby sent is larger than {MAX_CHARACTERS >> 20} MiB"
+        )
     try:
         value = json_text.parse(text)
     except ValueError as error:
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is not JSON ({error})") from None
+        raise DobbyRefused(
+            f"getContainerInfo of {container}: what Dobby sent is not JSON ({error})"
+        ) from None
     if not isinstance(value, dict):
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {quoted(text)}")
+        raise DobbyRefused(
+            f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {quoted(text)}"
+        )
     if _is_deeper(value, MAX_DEPTH):
-        raise DobbyRefused(f"getContainerInfo of {container}: what Dobby sent is nested deeper than {MAX_DEPTH}")
+        raise DobbyRefused(
+            f"getContainerInfo of {container}: what Dobby sent is nested deeper than {MAX_DEPTH}"
+        )
     return value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, dict | list) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in inner))
+    return isinstance(value, dict | list) and (
+        levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+    )

@@ -29,18 +29,24 @@ class Lookup:
         self._dobby.ensure_available()
         if isinstance(container_ref, Container):
             return self.present(container_ref, container_ref.id)
-        return self._mirror.find(container_ref) or await self.look_up(container_ref, self._settings.now.timeouts.call)
+        return self._mirror.find(container_ref) or await self.look_up(
+            container_ref, self._settings.now.timeouts.call
+        )
 
     async def look_up(self, text: str, seconds: float) -> Container:
         """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
         if await self.within(seconds, self._dobby.refresh()) is None:
-            raise Timeout(f"whether there is a container {quoted(text)} is not known; {self._dobby.pending_summary()}")
+            raise Timeout(
+                f"whether there is a container {quoted(text)} is not known; {self._dobby.pending_summary()}"
+            )
         return self.present(self._mirror.find(text), text)
 
     def present(self, container: Container | None, text: str) -> Container:
         """The container, if it is still there. Raises NoSuchContainer."""
         if container is None or self._mirror.find(container.id) is not container:
-            raise NoSuchContainer(f"there is no container {quoted(text)}; listContainers names those that Dobby has")
+            raise NoSuchContainer(
+                f"there is no container {quoted(text)}; listContainers names those that Dobby has"
+            )
         return container
 
     async def refresh_state(self, container: Container, seconds: float) -> None:
@@ -64,7 +70,9 @@ class Lookup:
         self._dobby.ensure_available()
         return answer
 
-    async def explain(self, container: Container, verb: str, needed: SubState | None, said: str) -> NoReturn:
+    async def explain(
+        self, container: Container, verb: str, needed: SubState | None, said: str
+    ) -> NoReturn:
         """Dobby said no: raise what List and GetState tell of it. `needed`: the only state that allows the verb."""
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:

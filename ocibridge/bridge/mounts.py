@@ -24,7 +24,9 @@ TUNNEL: Final = ".hostmnttunnel-"
 INNER: Final = "tmpdir"
 # The kernel's own file systems: nothing in them is for a container.
 KERNEL: Final = ("proc", "sys", "dev")
-MAX_MOUNTINFO_BYTES: Final = 8 << 20  # bytes of mountinfo: Linux allows 100,000 mounts a namespace by default
+MAX_MOUNTINFO_BYTES: Final = (
+    8 << 20
+)  # bytes of mountinfo: Linux allows 100,000 mounts a namespace by default
 ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 Identity = tuple[int, int]
 
@@ -51,14 +53,18 @@ class Mounts:
         self._turn = asyncio.Lock()
         self._is_unanswered = False
 
-    async def mount(self, container: Container, source: str, target: str, flags: list[str], data: str) -> bool:
+    async def mount(
+        self, container: Container, source: str, target: str, flags: list[str], data: str
+    ) -> bool:
         """Have Dobby mount the directory that `source` resolves to; what Dobby says. Raises InvalidArgs, DobbyRefused."""
         async with self._turn:
             if self._is_unanswered:
                 # Its caller has given up, not Dobby. Dobby works in order: this answer means that the mount is over.
                 await self._dobby.refresh(fresh=True)
                 self._is_unanswered = False
-            resolved = await self._readers.run(lambda: checked_source(source, "rbind" in flags, self._host))
+            resolved = await self._readers.run(
+                lambda: checked_source(source, "rbind" in flags, self._host)
+            )
             self._find.present(container, container.id)
             # From here to the call nothing is awaited: it goes out as it was checked.
             answer = self._dobby.mount(container, resolved, target, flags, data)
@@ -82,7 +88,9 @@ def checked_source(source: str, recursive: bool, host: Host) -> str:
         _check_place(named, resolved, own, tmp, host)
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
-        raise DobbyRefused(f"mount: not done, since what Dobby has mounted cannot be seen: {error}") from None
+        raise DobbyRefused(
+            f"mount: not done, since what Dobby has mounted cannot be seen: {error}"
+        ) from None
     problem = _problem_of_mounts(resolved, recursive, mounts)
     if problem is not None:
         raise InvalidArgs(f"{named}: {problem}")
@@ -97,7 +105,9 @@ def _directory(source: str, named: str) -> tuple[str, Identity]:
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
         reason = error.strerror if isinstance(error, OSError) else "its resolved path is not UTF-8"
-        raise InvalidArgs(f"{named}: ocibridge cannot see it, and mounts nothing unseen: {reason}") from None
+        raise InvalidArgs(
+            f"{named}: ocibridge cannot see it, and mounts nothing unseen: {reason}"
+        ) from None
     if not stat.S_ISDIR(status.st_mode):
         raise InvalidArgs(f"{named}: is not a directory, and Dobby mounts nothing else")
     return resolved, (status.st_dev, status.st_ino)
@@ -108,7 +118,9 @@ def _check_place(named: str, resolved: str, own: Identity, tmp: str, host: Host)
     root = host.root.rstrip("/")
     for name in KERNEL:
         if _is_below(resolved, f"{root}/{name}"):
-            raise InvalidArgs(f"{named}: lies in /{name}, and Dobby is not asked to mount from there")
+            raise InvalidArgs(
+                f"{named}: lies in /{name}, and Dobby is not asked to mount from there"
+            )
     danger = "Dobby would remove the files of this machine"
     if any(part.startswith(TUNNEL) for part in resolved.split("/")):
         raise InvalidArgs(f"{named}: lies in Dobby's mount tunnel; {danger}")
@@ -118,12 +130,16 @@ def _check_place(named: str, resolved: str, own: Identity, tmp: str, host: Host)
         raise InvalidArgs(f"{named}: Dobby's mount tunnel (/tmp/{TUNNEL}*) lies in it; {danger}")
     tunnels = set(_tunnels(tmp))
     if any(_identity(directory) in tunnels for directory in _upwards(resolved)):
-        raise InvalidArgs(f"{named}: is a part of Dobby's mount tunnel under another name; {danger}")
+        raise InvalidArgs(
+            f"{named}: is a part of Dobby's mount tunnel under another name; {danger}"
+        )
 
 
 def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
     for _, point in mounts:
-        parts = point.removeprefix(f"{tmp.rstrip('/')}/").split("/") if _is_below(point, tmp) else []
+        parts = (
+            point.removeprefix(f"{tmp.rstrip('/')}/").split("/") if _is_below(point, tmp) else []
+        )
         if len(parts) > 1 and parts[0].startswith(TUNNEL) and parts[1] == INNER:
             raise DobbyRefused(
                 f"mount: not done, since an earlier mount is still in Dobby's tunnel at {quoted(point)}: if another mount failed now, "
@@ -132,7 +148,11 @@ def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
 
 
 def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, str]]) -> str | None:
-    below = [point for _, point in mounts if point != resolved and _is_below(point, resolved)] if recursive else []
+    below = (
+        [point for _, point in mounts if point != resolved and _is_below(point, resolved)]
+        if recursive
+        else []
+    )
     if below:
         return f"{quoted(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; use bind, or another source"
     if any(TUNNEL in root and _is_below(resolved, point) for root, point in mounts):

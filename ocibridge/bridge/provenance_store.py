@@ -16,7 +16,9 @@ from ocibridge.model import Origin, Provenance
 
 log = structlog.get_logger()
 
-MAX_FILE_BYTES: Final = 64 << 20  # bytes; far beyond what 1,023 containers and 1,024 starts can take
+MAX_FILE_BYTES: Final = (
+    64 << 20
+)  # bytes; far beyond what 1,023 containers and 1,024 starts can take
 # Files, each of another bus: one that has been restarted is another one.
 MAX_FILES: Final = 8
 
@@ -40,7 +42,9 @@ def runtime_directory() -> Path:
     if given:
         return Path(given)
     user = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not user.startswith("/"):  # the XDG specification: empty is unset, a relative path is ignored
+    if not user.startswith(
+        "/"
+    ):  # the XDG specification: empty is unset, a relative path is ignored
         user = f"/run/user/{os.getuid()}"
     return Path("/run" if os.getuid() == 0 else user, "ocibridge", "memory")
 
@@ -61,17 +65,27 @@ class ProvenanceStore:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-            log.warning("what was known of containers' bundles is lost", file=str(self._path), reason=str(error))
+            log.warning(
+                "what was known of containers' bundles is lost",
+                file=str(self._path),
+                reason=str(error),
+            )
             return {}
         if kept.owner != owner:
             return {}
-        return {(c.id, c.descriptor): Provenance(c.origin, c.bundle_path, c.has_rdk_plugins) for c in kept.containers}
+        return {
+            (c.id, c.descriptor): Provenance(c.origin, c.bundle_path, c.has_rdk_plugins)
+            for c in kept.containers
+        }
 
     def keep(self, owner: str, plans: dict[tuple[str, int], Provenance]) -> None:
         """Save `plans`, at once whole or not at all."""
         if self._path is None:
             return
-        known = [_Remembered(id_, descriptor, p.origin, p.bundle_path, p.has_rdk_plugins) for (id_, descriptor), p in plans.items()]
+        known = [
+            _Remembered(id_, descriptor, p.origin, p.bundle_path, p.has_rdk_plugins)
+            for (id_, descriptor), p in plans.items()
+        ]
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")
@@ -84,9 +98,15 @@ class ProvenanceStore:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                log.warning("what is known of containers' bundles cannot be kept over a restart", file=str(self._path), reason=str(error))
+                log.warning(
+                    "what is known of containers' bundles cannot be kept over a restart",
+                    file=str(self._path),
+                    reason=str(error),
+                )
 
     def _forget_old_buses(self, path: Path) -> None:
         ours = f"{path.stem.rpartition('-')[0]}-*{path.suffix}"
-        for file in sorted(path.parent.glob(ours), key=lambda file: file.stat().st_mtime_ns)[:-MAX_FILES]:
+        for file in sorted(path.parent.glob(ours), key=lambda file: file.stat().st_mtime_ns)[
+            :-MAX_FILES
+        ]:
             file.unlink(missing_ok=True)

@@ -38,7 +38,9 @@ class Starter:
         """Whether a start of ours of that id is under way."""
         return self._mirror.is_starting(container_id)
 
-    async def from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> int:
+    async def from_bundle(
+        self, container_id: str, path: str, command: str, socket: str, env: list[str]
+    ) -> int:
         """See `Bridge.start_from_bundle`."""
         validation.check_new_id(container_id)
         validation.check_absolute("bundlePath", path)
@@ -48,8 +50,12 @@ class Starter:
         with self._claim(container_id):
             bundle = await self._bundles.bundle(path, with_socket=bool(socket))
             self._plan(container_id, bundle.plan)
-            descriptor = await self._dobby.start_from_bundle(container_id, path, command, socket, env)
-        return await self._started(container_id, descriptor, f"bundle {quoted(path)}", bundle.refusal or BUNDLE_CAUSES)
+            descriptor = await self._dobby.start_from_bundle(
+                container_id, path, command, socket, env
+            )
+        return await self._started(
+            container_id, descriptor, f"bundle {quoted(path)}", bundle.refusal or BUNDLE_CAUSES
+        )
 
     async def from_spec(self, container_id: str, dobby_spec: str, command: str, socket: str) -> int:
         """See `Bridge.start_from_spec`."""
@@ -60,13 +66,17 @@ class Starter:
             spec = await self._bundles.spec(dobby_spec)
             self._plan(container_id, spec.plan)
             descriptor = await self._dobby.start_from_spec(container_id, spec.text, command, socket)
-        return await self._started(container_id, descriptor, "the Dobby spec", spec.refusal or SPEC_CAUSES)
+        return await self._started(
+            container_id, descriptor, "the Dobby spec", spec.refusal or SPEC_CAUSES
+        )
 
     @contextmanager
     def _claim(self, container_id: str) -> Iterator[None]:
         self._dobby.ensure_available()
         if self.is_starting(container_id):
-            raise ContainerExists(f"container {quoted(container_id)} is being started already (Starting, no descriptor yet)")
+            raise ContainerExists(
+                f"container {quoted(container_id)} is being started already (Starting, no descriptor yet)"
+            )
         start = self._mirror.claim_start(container_id)
         try:
             yield
@@ -88,7 +98,9 @@ class Starter:
         if len(container_id) > MAX_HOSTNAME:
             causes = f"the id is longer than the {MAX_HOSTNAME} bytes of a host name, {causes}"
         told = f"Dobby did not start {quoted(container_id)} from {source} and gives no reason; likely causes: {causes}"
-        raise DobbyRefused(f"{told}. {WHERE_DOBBY_LOGS}; crun's own is /opt/logs/crun.log in Debug builds")
+        raise DobbyRefused(
+            f"{told}. {WHERE_DOBBY_LOGS}; crun's own is /opt/logs/crun.log in Debug builds"
+        )
 
 
 def _check_socket(path: str) -> None:

@@ -16,7 +16,15 @@ from ocibridge.text import quoted
 class StateQueries:
     """Neither waits for Dobby longer than `timeouts.read`, unless that is the only way to know."""
 
-    def __init__(self, mirror: Mirror, dobby: DobbyApi, find: Lookup, starts: Starter, waits: StateWaiters, settings: Settings) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        dobby: DobbyApi,
+        find: Lookup,
+        starts: Starter,
+        waits: StateWaiters,
+        settings: Settings,
+    ) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._find = find
@@ -48,8 +56,14 @@ class StateQueries:
                     return await wait.reached
             except TimeoutError:
                 container = self._mirror.find(text)
-                now = f"it is {container.substate}" if container is not None else "Dobby has no such container"
-                raise Timeout(f"{quoted(text)} has not become {word} within {seconds:g} s; {now}") from None
+                now = (
+                    f"it is {container.substate}"
+                    if container is not None
+                    else "Dobby has no such container"
+                )
+                raise Timeout(
+                    f"{quoted(text)} has not become {word} within {seconds:g} s; {now}"
+                ) from None
             except DobbyUnavailable:
                 if wait.reached.done() and wait.reached.exception() is None:
                     return wait.reached.result()  # it was lost with Dobby, which ends it

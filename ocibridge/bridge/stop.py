@@ -34,9 +34,13 @@ class Stopper:
         until = now() + seconds
         end = self._exit_tracker.of(container)
         while True:
-            joined = self._under_way.get((container, True)) or self._under_way.get((container, force))
+            joined = self._under_way.get((container, True)) or self._under_way.get(
+                (container, force)
+            )
             try:
-                await asyncio.shield(joined or self._begin(container, force, until - now(), caller, end))
+                await asyncio.shield(
+                    joined or self._begin(container, force, until - now(), caller, end)
+                )
             except Timeout:
                 # The joined one's time was over: what is left of our own goes to a stop of our own.
                 if joined is None or now() >= until:
@@ -45,15 +49,29 @@ class Stopper:
                 return
 
     def _begin(
-        self, container: Container, force: bool, seconds: float, caller: Caller, end: "asyncio.Future[Exit]"
+        self,
+        container: Container,
+        force: bool,
+        seconds: float,
+        caller: Caller,
+        end: "asyncio.Future[Exit]",
     ) -> "asyncio.Task[None]":
         # Not spawned: its failure is told to those who await it, and is no crash.
-        stop = asyncio.get_running_loop().create_task(self._stop(container, force, seconds, caller, end))
+        stop = asyncio.get_running_loop().create_task(
+            self._stop(container, force, seconds, caller, end)
+        )
         self._under_way[container, force] = stop
         stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
         return stop
 
-    async def _stop(self, container: Container, force: bool, seconds: float, caller: Caller, end: "asyncio.Future[Exit]") -> None:
+    async def _stop(
+        self,
+        container: Container,
+        force: bool,
+        seconds: float,
+        caller: Caller,
+        end: "asyncio.Future[Exit]",
+    ) -> None:
         """One stop of ours, as the mirror knows it: what Dobby refuses or never sees is no reason for an end to come."""
         request = self._mirror.begin_stop(container, caller)
         withdrawn = True
@@ -69,10 +87,17 @@ class Stopper:
         finally:
             self._mirror.end_stop(container, request, withdrawn=withdrawn)
         if reason is Reason.DOBBY_GONE:
-            raise DobbyUnavailable(f"Dobby went away while {quoted(container.id)} was being stopped; whether it still runs is not known")
+            raise DobbyUnavailable(
+                f"Dobby went away while {quoted(container.id)} was being stopped; whether it still runs is not known"
+            )
 
     async def _until_ended(
-        self, container: Container, request: StopRequest, force: bool, seconds: float, end: "asyncio.Future[Exit]"
+        self,
+        container: Container,
+        request: StopRequest,
+        force: bool,
+        seconds: float,
+        end: "asyncio.Future[Exit]",
     ) -> Reason:
         until = asyncio.get_running_loop().time() + seconds
         request.accepted = await self._accepted(container, force, seconds, end)
@@ -81,7 +106,9 @@ class Stopper:
                 await self._why_not(container, force, end)
             return (await end).reason
 
-    async def _accepted(self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]") -> bool:
+    async def _accepted(
+        self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]"
+    ) -> bool:
         """True also where the container has ended by itself before Dobby came to our request."""
         if not self._exit_tracker.is_awaited(container):
             return True  # it has ended, and its descriptor may be another's by now
@@ -90,14 +117,20 @@ class Stopper:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return end.done() or answer.result()
 
-    async def _why_not(self, container: Container, force: bool, end: "asyncio.Future[Exit]") -> None:
+    async def _why_not(
+        self, container: Container, force: bool, end: "asyncio.Future[Exit]"
+    ) -> None:
         """Returns if the container has ended, or is about to, by itself or because another client stopped it."""
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
             await self._dobby.refresh(fresh=True)
             return
         if substate is SubState.PAUSED and not force:
-            raise WrongState(f"{container} is paused, and Dobby stops a paused container only with force")
+            raise WrongState(
+                f"{container} is paused, and Dobby stops a paused container only with force"
+            )
         await asyncio.wait([end], timeout=DYING_SECONDS)
         if not end.done():
-            raise DobbyRefused(f"Dobby refused to stop {container} and gives no reason. {WHERE_DOBBY_LOGS}")
+            raise DobbyRefused(
+                f"Dobby refused to stop {container} and gives no reason. {WHERE_DOBBY_LOGS}"
+            )

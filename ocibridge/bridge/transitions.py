@@ -28,11 +28,23 @@ class Transitions:
 
     async def pause(self, container: Container) -> None:
         """Until Dobby shows it paused."""
-        await self._confirm(container, "pauseContainer", self._dobby.pause(container), SubState.RUNNING, SubState.PAUSED)
+        await self._confirm(
+            container,
+            "pauseContainer",
+            self._dobby.pause(container),
+            SubState.RUNNING,
+            SubState.PAUSED,
+        )
 
     async def resume(self, container: Container) -> None:
         """Until Dobby shows it running."""
-        await self._confirm(container, "resumeContainer", self._dobby.resume(container), SubState.PAUSED, SubState.RUNNING)
+        await self._confirm(
+            container,
+            "resumeContainer",
+            self._dobby.resume(container),
+            SubState.PAUSED,
+            SubState.RUNNING,
+        )
 
     async def hibernate(self, container: Container, options: str) -> None:
         """Until Dobby shows it hibernated. Raises WrongState also where a wakeup came first."""
@@ -45,9 +57,13 @@ class Transitions:
 
         if not await self._pass(container, "hibernateContainer", SubState.HIBERNATING, is_done):
             substate = container.reported
-            await self._dobby.state(container.descriptor, fresh=True)  # Awoken is signalled a moment after the state has changed
+            await self._dobby.state(
+                container.descriptor, fresh=True
+            )  # Awoken is signalled a moment after the state has changed
             if substate is SubState.AWAKENING or container.awoken_at > asked:
-                raise WrongState(f"hibernateContainer: {container} was woken by a wakeup before it was hibernated")
+                raise WrongState(
+                    f"hibernateContainer: {container} was woken by a wakeup before it was hibernated"
+                )
             raise _failed(container, "hibernateContainer")
 
     async def wakeup(self, container: Container) -> None:
@@ -62,20 +78,33 @@ class Transitions:
         if not await self._pass(container, "wakeupContainer", SubState.AWAKENING, is_done):
             raise _failed(container, "wakeupContainer")
 
-    async def _confirm(self, container: Container, verb: str, request: Awaitable[bool], needed: SubState, wanted: SubState) -> None:
+    async def _confirm(
+        self,
+        container: Container,
+        verb: str,
+        request: Awaitable[bool],
+        needed: SubState,
+        wanted: SubState,
+    ) -> None:
         """Believe neither the yes nor the no: GetState tells, sent right behind the request so that nobody comes between."""
         check = self._dobby.state(container.descriptor, fresh=True)
         if not await request:
             await self._find.explain(container, verb, needed, "no reason")
         substate = await check
-        if substate is not wanted:  # the request may have been held back, and overtaken by the check
+        if (
+            substate is not wanted
+        ):  # the request may have been held back, and overtaken by the check
             substate = await self._dobby.state(container.descriptor, fresh=True)
         if substate is SubState.INVALID:
             raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
         if substate is not wanted:
-            raise DobbyRefused(f"Dobby accepted {verb}, yet {container} is not {wanted}. {WHERE_DOBBY_LOGS}")
+            raise DobbyRefused(
+                f"Dobby accepted {verb}, yet {container} is not {wanted}. {WHERE_DOBBY_LOGS}"
+            )
 
-    async def _pass(self, container: Container, verb: str, passing: SubState, is_done: Callable[[], bool]) -> bool:
+    async def _pass(
+        self, container: Container, verb: str, passing: SubState, is_done: Callable[[], bool]
+    ) -> bool:
         """Whether it is done, as soon as its state is no longer `passing`; the signal may come at any time, or never."""
         while True:
             with self._waiters.enter(container.id, ANY) as change:
@@ -88,4 +117,6 @@ class Transitions:
 
 
 def _failed(container: Container, verb: str) -> DobbyRefused:
-    return DobbyRefused(f"Dobby accepted {verb}, yet {container} is {container.reported}: {MAY_LACK}. {WHERE_DOBBY_LOGS}")
+    return DobbyRefused(
+        f"Dobby accepted {verb}, yet {container} is {container.reported}: {MAY_LACK}. {WHERE_DOBBY_LOGS}"
+    )

@@ -15,8 +15,23 @@ ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 STATES: Final = sorted({word.value for word in (*State, *SubState)})
 # What Dobby passes on (facts, Mount), and mount(8)'s words for what is so without any.
-DOBBY_FLAGS: Final = {"bind", "rbind", "silent", "ro", "sync", "dirsync", "noatime", "nodiratime", "relatime", "strictatime"}
-MOUNT_FLAGS: Final = DOBBY_FLAGS | {"noexec", "nodev", "nosuid"} | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
+DOBBY_FLAGS: Final = {
+    "bind",
+    "rbind",
+    "silent",
+    "ro",
+    "sync",
+    "dirsync",
+    "noatime",
+    "nodiratime",
+    "relatime",
+    "strictatime",
+}
+MOUNT_FLAGS: Final = (
+    DOBBY_FLAGS
+    | {"noexec", "nodev", "nosuid"}
+    | {"defaults", "rw", "async", "exec", "dev", "suid", "atime", "diratime"}
+)
 
 
 def check_size(name: str, value: object, largest: int = MAX_STRING_BYTES) -> None:
@@ -26,14 +41,18 @@ def check_size(name: str, value: object, largest: int = MAX_STRING_BYTES) -> Non
     """
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     characters = sum(map(len, texts))
-    if characters > largest or (characters > largest // 4 and sum(len(t.encode(errors="replace")) for t in texts) > largest):
+    if characters > largest or (
+        characters > largest // 4 and sum(len(t.encode(errors="replace")) for t in texts) > largest
+    ):
         raise InvalidArgs(f"{name}: larger than {largest >> 20} MiB")
 
 
 def check_reference(container_id: str) -> None:
     """No container has a longer id; a wait for one would keep the text in memory for as long as it waits."""
     if len(container_id.encode(errors="replace")) > MAX_ID_BYTES:
-        raise InvalidArgs(f"containerId {quoted(container_id)}: longer than {MAX_ID_BYTES} bytes; no container has such an id")
+        raise InvalidArgs(
+            f"containerId {quoted(container_id)}: longer than {MAX_ID_BYTES} bytes; no container has such an id"
+        )
 
 
 def check_new_id(container_id: str) -> None:
@@ -46,7 +65,9 @@ def check_new_id(container_id: str) -> None:
     elif not any(c.isalpha() for c in container_id):
         problem = "an id must have a letter in it"
     elif container_id[0] in "-.":
-        problem = f'an id may not begin with "{container_id[0]}" (crun would take it for something else)'
+        problem = (
+            f'an id may not begin with "{container_id[0]}" (crun would take it for something else)'
+        )
     if problem is not None:
         raise InvalidArgs(f"containerId {quoted(container_id)}: {problem}")
 
@@ -66,7 +87,9 @@ def check_command(command: str) -> None:
     """Dobby splits a command at each single blank, without quoting, and hands at most 63 words on."""
     words = command.count(" ") + 1
     if words > MAX_WORDS:
-        raise InvalidArgs(f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MAX_WORDS}")
+        raise InvalidArgs(
+            f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MAX_WORDS}"
+        )
 
 
 def check_exec_command(command: str) -> None:
@@ -88,9 +111,13 @@ def check_mount_flags(flags: list[str]) -> None:
     """Dobby drops a flag that it does not know silently; we say so. Without "bind" or "rbind" it mounts nothing."""
     unknown = [flag for flag in flags if flag not in MOUNT_FLAGS]
     if unknown:
-        raise InvalidArgs(f"flags: {quoted(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}")
+        raise InvalidArgs(
+            f"flags: {quoted(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}"
+        )
     if not {"bind", "rbind"} & set(flags):
-        raise InvalidArgs('flags: "bind" or "rbind" must be among them, since Dobby mounts nothing else')
+        raise InvalidArgs(
+            'flags: "bind" or "rbind" must be among them, since Dobby mounts nothing else'
+        )
 
 
 def check_state(word: str) -> None:

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from typing import Final
 
 from ocibridge.errors import BridgeError, DobbyUnavailable
-from ocibridge.mirror.events import ContainerEnded, ContainerStarted, Event, PendingStartsChanged, StateChanged, StatusChanged
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerStarted,
+    Event,
+    PendingStartsChanged,
+    StateChanged,
+    StatusChanged,
+)
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State, SubState
 from ocibridge.text import quoted
@@ -103,4 +110,8 @@ class StateWaiters:
                 if is_known:
                     wait.reach(State.STOPPED.value)
                 else:
-                    wait.fail(DobbyUnavailable(f"Dobby went away before there was a container {quoted(text)}"))
+                    wait.fail(
+                        DobbyUnavailable(
+                            f"Dobby went away before there was a container {quoted(text)}"
+                        )
+                    )

@@ -93,18 +93,24 @@ class Bus:
         except (sd.SdBusBaseError, ErrorReply) as failure:
             raise BusUnavailable(f"cannot open bus {where}: {_reason(failure)}") from failure
         except TimeoutError:
-            raise BusUnavailable(f"bus {where} does not answer within {OPEN_SECONDS:.0f} s") from None
+            raise BusUnavailable(
+                f"bus {where} does not answer within {OPEN_SECONDS:.0f} s"
+            ) from None
         return bus
 
     def drive(self) -> None:
         """Take the connection's input and output over from sdbus (pump.py says why), where that is possible."""
         self._pump = Pump.attach(self._connection)
         if self._pump is None:
-            log.warning("the bus library is another one than expected: floods of calls are less well kept from other callers")
+            log.warning(
+                "the bus library is another one than expected: floods of calls are less well kept from other callers"
+            )
 
     # Calling.
 
-    def call(self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> asyncio.Future[Message]:
+    def call(
+        self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any
+    ) -> asyncio.Future[Message]:
         """Send a call. The future must be kept: dropped, the call is cancelled. `error_of` reads its failure."""
         message = self._connection.new_method_call_message(to, path, interface, member)
         if signature:
@@ -113,7 +119,9 @@ class Bus:
             reply = self._connection.call_async(message)
             self._sent()
             return reply
-        except sd.SdBusLibraryError as failure:  # the connection is gone: told like any other failed call
+        except (
+            sd.SdBusLibraryError
+        ) as failure:  # the connection is gone: told like any other failed call
             lost: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
             lost.set_exception(failure)
             return lost
@@ -121,16 +129,25 @@ class Bus:
     async def driver(self, member: str, signature: str = "", *args: Any) -> Any:
         """Call the bus itself; its one out argument, or None. Raises ErrorReply."""
         try:
-            return (await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)).get_contents()
+            return (
+                await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)
+            ).get_contents()
         except sd.SdBusBaseError as failure:
             raise error_of(failure) from None
 
     async def watch(
-        self, sender: str | None, path: str | None, interface: str | None, member: str | None, seen: Callable[[Message], None]
+        self,
+        sender: str | None,
+        path: str | None,
+        interface: str | None,
+        member: str | None,
+        seen: Callable[[Message], None],
     ) -> None:
         """Call `seen` with each such signal, in order. Anyone may forge one: it checks the sender. Raises ErrorReply."""
         try:
-            self._kept.append(await self._connection.match_signal_async(sender, path, interface, member, seen))
+            self._kept.append(
+                await self._connection.match_signal_async(sender, path, interface, member, seen)
+            )
         except sd.SdBusBaseError as failure:
             raise error_of(failure) from None
 
@@ -153,7 +170,15 @@ class Bus:
         """
         table = sd.SdBusInterface()
         for m in interface.methods:
-            table.add_method(m.name, m.signature, m.arguments, m.result_signature, m.results, sd.DbusUnprivilegedFlag, m.answer)
+            table.add_method(
+                m.name,
+                m.signature,
+                m.arguments,
+                m.result_signature,
+                m.results,
+                sd.DbusUnprivilegedFlag,
+                m.answer,
+            )
             if m.reads_only and self._pump is not None:
                 self._pump.drop_unwanted(interface.name, m.name)
         for p in interface.properties:
@@ -221,7 +246,9 @@ class Bus:
         except sd.SdBusRequestNameExistsError:
             raise NameTaken(f"the bus name {name} belongs to another process") from None
         except (sd.SdBusBaseError, OSError) as failure:
-            raise NameTaken(f"the bus does not give us the name {name}: {error_of(failure)}") from failure
+            raise NameTaken(
+                f"the bus does not give us the name {name}: {error_of(failure)}"
+            ) from failure
 
     async def release(self, name: str) -> None:
         """Give the name back, so that no new call reaches us."""
@@ -260,7 +287,13 @@ def _setter(served: Property) -> Callable[[Message], None] | None:
 def _property_flags(served: Property) -> int:
     # sd-bus wants the unprivileged flag, as methods have it, on a property only where it can be written.
     writable = 0 if served.write is None else sd.DbusUnprivilegedFlag
-    kind = sd.DbusPropertyConstFlag if served.constant else 0 if served.silent else sd.DbusPropertyEmitsChangeFlag
+    kind = (
+        sd.DbusPropertyConstFlag
+        if served.constant
+        else 0
+        if served.silent
+        else sd.DbusPropertyEmitsChangeFlag
+    )
     return int(writable | kind)
 
 
@@ -309,7 +342,9 @@ def _signature_reader() -> Callable[[Message], str | None]:
     pointer_at = ctypes.c_void_p.from_address
 
     def read(message: Message) -> str | None:
-        signature: bytes | None = get_signature(pointer_at(id(message) + offset).value, 1)  # 1: of the whole body
+        signature: bytes | None = get_signature(
+            pointer_at(id(message) + offset).value, 1
+        )  # 1: of the whole body
         return None if signature is None else signature.decode()
 
     return read
@@ -318,4 +353,7 @@ def _signature_reader() -> Callable[[Message], str | None]:
 def _is_known_sdbus() -> bool:
     """By what its installation left beside it; importlib.metadata would cost 10 ms at each start."""
     beside = Path(sd.__file__).parents[1]
-    return any(beside.joinpath(f"sdbus-{KNOWN_SDBUS}.{kind}").exists() for kind in ("dist-info", "egg-info"))
+    return any(
+        beside.joinpath(f"sdbus-{KNOWN_SDBUS}.{kind}").exists()
+        for kind in ("dist-info", "egg-info")
+    )

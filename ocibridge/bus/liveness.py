@@ -26,7 +26,9 @@ async def _answers(bus: Bus) -> bool:
     Second by second: after our own process was frozen, at most one of them has passed while the answer lay unread.
     """
     reply = bus.call(DRIVER, DRIVER_PATH, DRIVER, "GetId")
-    reply.add_done_callback(lambda done: done.cancelled() or done.exception())  # an error concerns nobody, also after we have ended
+    reply.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # an error concerns nobody, also after we have ended
     for _ in range(PATIENCE_SECONDS):
         await asyncio.wait([reply], timeout=1)
         if reply.done():

@@ -71,7 +71,12 @@ class NameWatcher:
 
     def _use_rule(self, text: str) -> "asyncio.Task[None]":
         if text not in self._rules:
-            self._rules[text] = _Rule(text, spawn(self._bus.driver("AddMatch", "s", text), "add a match rule", expected=ErrorReply))
+            self._rules[text] = _Rule(
+                text,
+                spawn(
+                    self._bus.driver("AddMatch", "s", text), "add a match rule", expected=ErrorReply
+                ),
+            )
         self._rules[text].users += 1
         return self._rules[text].added
 
@@ -82,7 +87,9 @@ class NameWatcher:
 
     async def _begin(self) -> None:
         await self._bus.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", self._changed)
-        await self._bus.driver("RemoveMatch", "s", RULE)  # the broad one, which sdbus has just added
+        await self._bus.driver(
+            "RemoveMatch", "s", RULE
+        )  # the broad one, which sdbus has just added
 
     def _changed(self, message: Message) -> None:
         # The sender first: anyone may send us a signal of that name, with any body; sd-bus's match lets it through.

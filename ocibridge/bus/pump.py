@@ -60,14 +60,27 @@ SYMBOLS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "sd_bus_get_fd": (ctypes.c_int, [ctypes.c_void_p]),
     "sd_bus_add_match_async": (
         ctypes.c_int,
-        [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_char_p, Handler, Handler, ctypes.c_void_p],
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.c_char_p,
+            Handler,
+            Handler,
+            ctypes.c_void_p,
+        ],
     ),
     "sd_bus_message_get_expect_reply": (ctypes.c_int, [ctypes.c_void_p]),
     "sd_bus_message_get_sender": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sd_bus_message_get_path": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sd_bus_message_has_signature": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]),
-    "sd_bus_message_read_basic": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char, ctypes.POINTER(ctypes.c_char_p)]),
-    "sd_bus_message_enter_container": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char, ctypes.c_char_p]),
+    "sd_bus_message_read_basic": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char, ctypes.POINTER(ctypes.c_char_p)],
+    ),
+    "sd_bus_message_enter_container": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char, ctypes.c_char_p],
+    ),
     "sd_bus_message_rewind": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int]),
     "sd_bus_reply_method_error": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
 }
@@ -76,7 +89,11 @@ SYMBOLS: Final[dict[str, tuple[Any, list[Any]]]] = {
 class _Error(ctypes.Structure):
     """sd_bus_error."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("message", ctypes.c_char_p), ("need_free", ctypes.c_int))
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("message", ctypes.c_char_p),
+        ("need_free", ctypes.c_int),
+    )
 
 
 class _SdBusObject(ctypes.Structure):
@@ -202,7 +219,9 @@ class Pump:
     def watch(self) -> None:
         """Have the loop watch the socket for what sd-bus waits for now; to be called after each message that is sent."""
         events = self._sd_bus_get_events(self._bus)
-        if events == 0:  # sd-bus has work that no socket event tells of: messages that it has read, or a connection that broke
+        if (
+            events == 0
+        ):  # sd-bus has work that no socket event tells of: messages that it has read, or a connection that broke
             self._schedule()
         events = max(0, events)  # negative: closed
         if events == self._struct.watched:
@@ -233,7 +252,9 @@ class Pump:
         self._intercept(PROPERTIES, "GetAll", self._called)
         self._intercept(PROPERTIES, "Set", self._set_called)
 
-    def _intercept(self, interface: str, member: str | None, handler: Callable[[int, int, int], int]) -> None:
+    def _intercept(
+        self, interface: str, member: str | None, handler: Callable[[int, int, int], int]
+    ) -> None:
         """Have `handler` decide on calls of that member, or of all members of the interface.
 
         The bus itself matches nothing by the rule: calls are no broadcasts. Where the bus refuses it, it holds here all the
@@ -241,8 +262,12 @@ class Pump:
         """
         called, answered = Handler(handler), Handler(lambda _message, _data, _error: HANDLED)
         slot = ctypes.c_void_p()
-        rule = f"type='method_call',interface='{interface}'" + (f",member='{member}'" if member else "")
-        self._library.sd_bus_add_match_async(self._bus, ctypes.byref(slot), rule.encode(), called, answered, None)
+        rule = f"type='method_call',interface='{interface}'" + (
+            f",member='{member}'" if member else ""
+        )
+        self._library.sd_bus_add_match_async(
+            self._bus, ctypes.byref(slot), rule.encode(), called, answered, None
+        )
         self._kept += [slot, called, answered]
 
     def _unwanted(self, message: int, _data: int, _error: int) -> int:
@@ -264,7 +289,9 @@ class Pump:
 
     def _set_called(self, message: int, _data: int, _error: int) -> int:
         reason = self._reason_against(message)
-        return NOT_HANDLED if reason is None else self._refuse(message, INVALID_ARGS, reason.encode())
+        return (
+            NOT_HANDLED if reason is None else self._refuse(message, INVALID_ARGS, reason.encode())
+        )
 
     def _reason_against(self, message: int) -> str | None:
         """Why the value of a call of Set is refused; None where sd-bus is to decide."""

@@ -21,7 +21,11 @@ def find(folders: Sequence[Path] = FOLDERS) -> list[Path]:
     """
     try:
         main = [file for folder in folders if (file := folder / "ocibridge.yaml").exists()][:1]
-        drop_ins = {file.name: file for folder in reversed(folders) for file in _drop_ins(folder / "ocibridge.yaml.d")}
+        drop_ins = {
+            file.name: file
+            for folder in reversed(folders)
+            for file in _drop_ins(folder / "ocibridge.yaml.d")
+        }
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be looked into: {error.strerror}") from None
     return main + [drop_ins[name] for name in sorted(drop_ins)]
@@ -39,12 +43,20 @@ def load(files: Iterable[Path]) -> Config:
 
 
 def _drop_ins(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.suffix == ".yaml" and file.name[0] != "."] if folder.is_dir() else []
+    return (
+        [file for file in folder.iterdir() if file.suffix == ".yaml" and file.name[0] != "."]
+        if folder.is_dir()
+        else []
+    )
 
 
 def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Sections are merged key by key."""
-    sections = {key: _overlaid(below.get(key, {}), value) for key, value in above.items() if isinstance(value, dict)}
+    sections = {
+        key: _overlaid(below.get(key, {}), value)
+        for key, value in above.items()
+        if isinstance(value, dict)
+    }
     return below | above | sections
 
 

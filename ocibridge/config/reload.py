@@ -21,7 +21,9 @@ class Reload:
         self._settings = settings
         self._load = load
         self._journal = journal
-        self.complaint = ""  # for the status line: what is wrong with the configuration that was read last
+        self.complaint = (
+            ""  # for the status line: what is wrong with the configuration that was read last
+        )
 
     def run(self) -> None:
         """Once, without raising: systemd waits for the end of a reload, and the daemon goes on with the old values."""
@@ -30,11 +32,17 @@ class Reload:
             self._take(self._load())
         except ConfigError as error:
             self.complaint = REFUSED
-            log.error(f"the new configuration is refused, the old one stays: {error}", MESSAGE_ID=MessageId.CONFIGURATION_REFUSED)
+            log.error(
+                f"the new configuration is refused, the old one stays: {error}",
+                MESSAGE_ID=MessageId.CONFIGURATION_REFUSED,
+            )
         except Exception:
             self._settings.now = former
             self.complaint = REFUSED
-            log.exception("unforeseen: the reload failed, the old configuration stays", MESSAGE_ID=MessageId.BUG)
+            log.exception(
+                "unforeseen: the reload failed, the old configuration stays",
+                MESSAGE_ID=MessageId.BUG,
+            )
 
     def _take(self, new: Config) -> None:
         """The log's level follows the files only where they change it: LogControl1 may have set another."""
@@ -43,7 +51,10 @@ class Reload:
         log.info("the configuration has been read anew")
         self.complaint = f"; restart to change {', '.join(held_back)}" if held_back else ""
         if held_back:
-            log.warning(f"what has changed in {', '.join(held_back)} needs a restart", MESSAGE_ID=MessageId.RESTART_NEEDED)
+            log.warning(
+                f"what has changed in {', '.join(held_back)} needs a restart",
+                MESSAGE_ID=MessageId.RESTART_NEEDED,
+            )
         level = self._settings.now.log.level
         if level is not former.log.level:
             self._journal.level = level

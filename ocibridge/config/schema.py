@@ -38,11 +38,11 @@ UNITS: Final = {
 NUMBER: Final = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 WORDS: Final = "|".join(sorted(filter(None, UNITS), key=len, reverse=True))
 # A number alone, or numbers that each have a unit: "1 000s" must not be read as 1 s and 0 s, nor "010" as 8 or 10.
-DURATION: Final = re.compile(rf"\s*(?:{NUMBER}|{NUMBER}\s*(?:{WORDS})(?:\s*{NUMBER}\s*(?:{WORDS}))*)\s*", re.ASCII)
-PART: Final = re.compile(rf"({NUMBER})\s*([a-z]*)")
-DURATION_EXPECTED: Final = (
-    'expected a duration such as 10, "150ms" or "1min 30s" (each number with its unit; no leading zero, colon or blank within a number)'
+DURATION: Final = re.compile(
+    rf"\s*(?:{NUMBER}|{NUMBER}\s*(?:{WORDS})(?:\s*{NUMBER}\s*(?:{WORDS}))*)\s*", re.ASCII
 )
+PART: Final = re.compile(rf"({NUMBER})\s*([a-z]*)")
+DURATION_EXPECTED: Final = 'expected a duration such as 10, "150ms" or "1min 30s" (each number with its unit; no leading zero, colon or blank within a number)'
 BUS_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
 INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
@@ -184,13 +184,20 @@ def _check(config: Config) -> None:
     """What types cannot say."""
     problems = {
         "bus": bus_problem(config.bus),
-        "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name") or _reserved(config.callsign),
-        "dobby.service": _mismatch(INTERFACE_NAME, config.dobby.service, "a bus name") or _reserved(config.dobby.service),
+        "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name")
+        or _reserved(config.callsign),
+        "dobby.service": _mismatch(INTERFACE_NAME, config.dobby.service, "a bus name")
+        or _reserved(config.dobby.service),
         "dobby.object": _mismatch(OBJECT_PATH, config.dobby.object, "an object path"),
-        **{f"limits.{key}": _outside(getattr(config.limits, key), 1, top) for key, top in LIMIT_TOPS.items()},
+        **{
+            f"limits.{key}": _outside(getattr(config.limits, key), 1, top)
+            for key, top in LIMIT_TOPS.items()
+        },
     }
     if config.callsign == config.dobby.service:
-        problems["callsign"] = f"must differ from dobby.service, which is {config.dobby.service} too: ocibridge would call itself"
+        problems["callsign"] = (
+            f"must differ from dobby.service, which is {config.dobby.service} too: ocibridge would call itself"
+        )
     for key, problem in problems.items():
         if problem is not None:
             raise ValueError(f"{key}: {problem}")
@@ -213,7 +220,9 @@ def _reserved(name: str) -> str | None:
 
 
 def _outside(value: int, least: int, most: int) -> str | None:
-    return None if least <= value <= most else f"expected a number from {least} to {most}, got {value}"
+    return (
+        None if least <= value <= most else f"expected a number from {least} to {most}, got {value}"
+    )
 
 
 class Settings:

@@ -30,7 +30,9 @@ class NotYaml(ValueError):
 class _Loader(yaml.SafeLoader):
     """Composes nodes; plain scalars get the tags of SPELLINGS instead of those of YAML 1.1."""
 
-    yaml_implicit_resolvers = {None: [(PREFIX + kind, pattern) for kind, pattern in SPELLINGS.items()]}  # noqa: RUF012 - PyYAML's name and type
+    yaml_implicit_resolvers = {
+        None: [(PREFIX + kind, pattern) for kind, pattern in SPELLINGS.items()]
+    }  # noqa: RUF012 - PyYAML's name and type
 
 
 def parse(text: str) -> Any:
@@ -49,7 +51,9 @@ def parse(text: str) -> Any:
         raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotYaml(f"{_place(mark)}{' '.join(filter(None, (error.context, error.problem)))}") from None
+        raise NotYaml(
+            f"{_place(mark)}{' '.join(filter(None, (error.context, error.problem)))}"
+        ) from None
     except RecursionError:
         raise NotYaml("nested too deeply") from None
     except Exception as error:  # noqa: BLE001 - PyYAML raises many types, such as OverflowError for "\UFFFFFFFF"
@@ -74,7 +78,9 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             _expect_tag(node, "seq", path)
             items = self._built[node] = []
-            items.extend(self.value(item, f"{path}[{index}]") for index, item in enumerate(node.value))
+            items.extend(
+                self.value(item, f"{path}[{index}]") for index, item in enumerate(node.value)
+            )
             return items
         return _scalar(node, path)
 
@@ -109,7 +115,11 @@ def _scalar(node: yaml.Node, path: str) -> Any:
 
 def _expect_tag(node: yaml.Node, kind: str, path: str) -> None:
     if node.tag != PREFIX + kind:
-        _refuse(node, path, f"the tag {quoted(node.tag.replace(PREFIX, '!!'))} cannot be used here; leave it out")
+        _refuse(
+            node,
+            path,
+            f"the tag {quoted(node.tag.replace(PREFIX, '!!'))} cannot be used here; leave it out",
+        )
 
 
 def _refuse(node: yaml.Node, path: str, problem: str) -> NoReturn:

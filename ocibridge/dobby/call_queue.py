@@ -37,7 +37,9 @@ class PendingCall(msgspec.Struct, Generic[T], eq=False):
     def share(self) -> "asyncio.Future[T]":
         """The answer, in a future of the asker's own, who may give it up."""
         asker: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        while self.askers and self.askers[0].done():  # given up: as many as ask while Dobby is slow must not pile up
+        while (
+            self.askers and self.askers[0].done()
+        ):  # given up: as many as ask while Dobby is slow must not pile up
             self.askers.popleft()
         self.askers.append(asker)
         if self.is_over:
@@ -91,7 +93,9 @@ class CallQueue:
         self.lacking: set[str] = set()
         self._known: set[str] = set()
         self.waiting: deque[PendingCall[Any]] = deque()  # whose turn comes next is at the left
-        self._held: dict[str, deque[PendingCall[Any]]] = {}  # by member, while its first call is on its way
+        self._held: dict[
+            str, deque[PendingCall[Any]]
+        ] = {}  # by member, while its first call is on its way
 
     @property
     def queued(self) -> int:
@@ -124,7 +128,10 @@ class CallQueue:
     def put_back(self, call: PendingCall[Any]) -> None:
         """To its old place: Dobby has not seen the call, and later ones must not overtake it."""
         call.sent_at = 0.0
-        index = next((i for i, other in enumerate(self.waiting) if other.place > call.place), len(self.waiting))
+        index = next(
+            (i for i, other in enumerate(self.waiting) if other.place > call.place),
+            len(self.waiting),
+        )
         self.waiting.insert(index, call)
 
     def leave(self, call: PendingCall[Any]) -> None:
@@ -170,11 +177,15 @@ class SharedCall(Generic[T]):
     def share(self, patience: float, *, fresh: bool) -> "asyncio.Future[T]":
         """A future of the asker's own, who may give it up. `patience`: seconds until an answer may be lost."""
         last = self._last
-        is_out = last is not None and (last.sent_at or last.is_over)  # one that has not gone out yet is as fresh as a new one
+        is_out = last is not None and (
+            last.sent_at or last.is_over
+        )  # one that has not gone out yet is as fresh as a new one
         if last is None or last.is_over or (fresh and is_out) or self._is_lost(patience):
             self._before, self._asked_at = last, time.monotonic()
             self._last = last = self._ask()
         return last.share()
 
     def _is_lost(self, patience: float) -> bool:
-        return time.monotonic() - self._asked_at > patience and (self._before is None or self._before.is_over)
+        return time.monotonic() - self._asked_at > patience and (
+            self._before is None or self._before.is_over
+        )

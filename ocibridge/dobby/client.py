@@ -73,7 +73,9 @@ class DobbyClient:
     async def probe(self) -> None:
         """A whole picture, asked whatever Dobby's status is."""
         await self._ask_list().share()
-        await asyncio.gather(*(self._ask_state(c.descriptor).share() for c in self._mirror.listing()))
+        await asyncio.gather(
+            *(self._ask_state(c.descriptor).share() for c in self._mirror.listing())
+        )
 
     def info(self, container: Container) -> "asyncio.Future[str]":
         """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
@@ -81,14 +83,24 @@ class DobbyClient:
 
     # Changing.
 
-    def start_from_bundle(self, container_id: str, path: str, command: str, socket: str, env: list[str]) -> "asyncio.Future[int]":
+    def start_from_bundle(
+        self, container_id: str, path: str, command: str, socket: str, env: list[str]
+    ) -> "asyncio.Future[int]":
         """The descriptor, or -1. The caller has planned the start with the mirror."""
         # Dobby's own client library always sends a user and a group; 0 leaves the bundle's own (facts 2).
-        return self._start(protocol.START_FROM_BUNDLE, container_id, (container_id, path, [], command, socket, env, 0, 0))
+        return self._start(
+            protocol.START_FROM_BUNDLE,
+            container_id,
+            (container_id, path, [], command, socket, env, 0, 0),
+        )
 
-    def start_from_spec(self, container_id: str, spec: str, command: str, socket: str) -> "asyncio.Future[int]":
+    def start_from_spec(
+        self, container_id: str, spec: str, command: str, socket: str
+    ) -> "asyncio.Future[int]":
         """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
-        return self._start(protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, socket, []))
+        return self._start(
+            protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, socket, [])
+        )
 
     def stop(self, container: Container, force: bool, seconds: float) -> "asyncio.Future[bool]":
         """True: accepted, not yet dead. Ends within `seconds`."""
@@ -122,7 +134,9 @@ class DobbyClient:
         """False also where there is no such key. Crashes Dobby as `annotate` does."""
         return self._about(container, protocol.REMOVE_ANNOTATION, key)
 
-    def mount(self, container: Container, source: str, target: str, flags: list[str], data: str) -> "asyncio.Future[bool]":
+    def mount(
+        self, container: Container, source: str, target: str, flags: list[str], data: str
+    ) -> "asyncio.Future[bool]":
         """True: mounted, though in most builds without "ro" and "nosuid"."""
         return self._about(container, protocol.MOUNT, source, target, flags, data)
 
@@ -132,23 +146,36 @@ class DobbyClient:
 
     # How it is asked.
 
-    def _about(self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None) -> "asyncio.Future[T]":
+    def _about(
+        self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None
+    ) -> "asyncio.Future[T]":
         self.ensure_available()
         seconds = self._settings.now.timeouts.call if timeout is None else timeout
-        return self._client.ask(method, container.descriptor, *arguments, timeout=seconds, subject=quoted(container.id)).share()
+        return self._client.ask(
+            method, container.descriptor, *arguments, timeout=seconds, subject=quoted(container.id)
+        ).share()
 
-    def _start(self, method: Method[int], container_id: str, arguments: tuple[Any, ...]) -> "asyncio.Future[int]":
+    def _start(
+        self, method: Method[int], container_id: str, arguments: tuple[Any, ...]
+    ) -> "asyncio.Future[int]":
         owner, as_of = self._mirror.owner or "", self._mirror.position
 
         def on_reply(descriptor: int | None) -> None:
             self._mirror.observe(StartAnswered(owner, as_of, container_id, max(descriptor or 0, 0)))
 
         seconds = self._settings.now.timeouts.start
-        return self._client.ask(method, *arguments, timeout=seconds, subject=quoted(container_id), on_reply=on_reply).share()
+        return self._client.ask(
+            method, *arguments, timeout=seconds, subject=quoted(container_id), on_reply=on_reply
+        ).share()
 
     def _ask_list(self) -> PendingCall[Any]:
         as_of = _AsOf(self._mirror)
-        return self._client.ask(protocol.LIST, timeout=None, on_reply=partial(self._list_arrived, as_of), on_send=as_of.now)
+        return self._client.ask(
+            protocol.LIST,
+            timeout=None,
+            on_reply=partial(self._list_arrived, as_of),
+            on_send=as_of.now,
+        )
 
     def _list_arrived(self, as_of: "_AsOf", entries: tuple[tuple[int, str], ...] | None) -> None:
         if entries is not None:
@@ -157,7 +184,9 @@ class DobbyClient:
     def _ask_state(self, descriptor: int) -> PendingCall[SubState]:
         as_of = _AsOf(self._mirror)
         seen = partial(self._state_arrived, as_of, descriptor)
-        return self._client.ask(protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=as_of.now)
+        return self._client.ask(
+            protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=as_of.now
+        )
 
     def _state_arrived(self, as_of: "_AsOf", descriptor: int, substate: SubState | None) -> None:
         if substate is not None:

@@ -44,6 +44,12 @@ class Health:
         `calls_since`: when the oldest outstanding call was sent, if a Ping is among them; without one, silence proves
         nothing. `work_since`: likewise of those that are no Ping.
         """
-        if calls_since is not None and self._now() - max(self._answered_at, calls_since) >= SILENT_SECONDS:
+        if (
+            calls_since is not None
+            and self._now() - max(self._answered_at, calls_since) >= SILENT_SECONDS
+        ):
             return True
-        return work_since is not None and self._now() - max(self._worked_at, work_since) >= WORKLESS_SECONDS
+        return (
+            work_since is not None
+            and self._now() - max(self._worked_at, work_since) >= WORKLESS_SECONDS
+        )

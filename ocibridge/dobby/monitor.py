@@ -55,7 +55,15 @@ DEAF_RETRY: Final = 3.0
 class DobbyMonitor:
     """Follows Dobby from one owner to the next, and keeps the mirror's first picture of each."""
 
-    def __init__(self, bus: Bus, owners: NameWatcher, names: DobbyNames, mirror: Mirror, client: Transport, calls: DobbyClient) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        owners: NameWatcher,
+        names: DobbyNames,
+        mirror: Mirror,
+        client: Transport,
+        calls: DobbyClient,
+    ) -> None:
         self._bus = bus
         self._name_watcher = owners
         self._names = names
@@ -137,7 +145,11 @@ class DobbyMonitor:
                 pass  # it went away with the call; the bus will say so
             except BridgeError as error:
                 if error.text != said:
-                    log.warning("Dobby cannot be read", reason=error.text, MESSAGE_ID=MessageId.DOBBY_UNREADABLE)
+                    log.warning(
+                        "Dobby cannot be read",
+                        reason=error.text,
+                        MESSAGE_ID=MessageId.DOBBY_UNREADABLE,
+                    )
                 said, retry = error.text, LAST_RETRY
             with suppress(TimeoutError):
                 async with asyncio.timeout(retry):
@@ -163,12 +175,18 @@ class DobbyMonitor:
             elif signature == STATUS_SIGNAL and (word, member) == STOPPED_WITH_STATUS:
                 self._mirror.observe(EndStatus(self._owner, *body))
 
-    def _container_signalled(self, signal: tuple[str, str], descriptor: int, container_id: str) -> None:
+    def _container_signalled(
+        self, signal: tuple[str, str], descriptor: int, container_id: str
+    ) -> None:
         if signal == STARTED:
             self._mirror.observe(Started(self._owner, descriptor, container_id))
         elif signal == STOPPED:
             self._mirror.observe(Stopped(self._owner, descriptor, container_id))
         elif signal == HIBERNATED:
-            self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED))
+            self._mirror.observe(
+                StateSignal(self._owner, descriptor, container_id, SubState.HIBERNATED)
+            )
         elif signal == AWOKEN:
-            self._mirror.observe(StateSignal(self._owner, descriptor, container_id, SubState.RUNNING))
+            self._mirror.observe(
+                StateSignal(self._owner, descriptor, container_id, SubState.RUNNING)
+            )

@@ -70,7 +70,9 @@ def _one(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
 
     def decode(body: tuple[Any, ...]) -> T:
         if len(body) != 1 or type(body[0]) is not kind:
-            raise NotAnAnswer(f"a reply of ({', '.join(type(v).__name__ for v in body)}) where one {kind.__name__} is due")
+            raise NotAnAnswer(
+                f"a reply of ({', '.join(type(v).__name__ for v in body)}) where one {kind.__name__} is due"
+            )
         value: T = body[0]
         return value
 

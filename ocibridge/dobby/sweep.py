@@ -18,7 +18,9 @@ MAX_INTERVALS: Final = 10
 class Sweep:
     """A List, and the state of each container, one question after another, every `sweep_interval`."""
 
-    def __init__(self, mirror: Mirror, client: Transport, calls: DobbyClient, settings: Settings) -> None:
+    def __init__(
+        self, mirror: Mirror, client: Transport, calls: DobbyClient, settings: Settings
+    ) -> None:
         self._mirror = mirror
         self._client = client
         self._calls = calls
@@ -47,7 +49,10 @@ class Sweep:
             except (BridgeError, TimeoutError):
                 pass  # the next pass tries again
             except Exception as failure:  # noqa: BLE001 - one bug must not end all sweeping; it is reported
-                context = {"message": "a sweep crashed; the next one is tried", "exception": failure}
+                context = {
+                    "message": "a sweep crashed; the next one is tried",
+                    "exception": failure,
+                }
                 asyncio.get_running_loop().call_exception_handler(context)
 
     async def _once(self) -> None:

@@ -14,8 +14,24 @@ from ocibridge.bus.connection import Bus, ErrorReply, Message, error_of, signatu
 from ocibridge.config.schema import DobbyNames, Settings
 from ocibridge.dobby.call_queue import CallQueue, PendingCall
 from ocibridge.dobby.health import Health
-from ocibridge.dobby.protocol import ADMIN, CTRL, PING, Method, NotAnAnswer, ReplyFailure, failure_of
-from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, LimitsExceeded, NeverSent, NotSupported, Timeout
+from ocibridge.dobby.protocol import (
+    ADMIN,
+    CTRL,
+    PING,
+    Method,
+    NotAnAnswer,
+    ReplyFailure,
+    failure_of,
+)
+from ocibridge.errors import (
+    BridgeError,
+    DobbyRefused,
+    DobbyUnavailable,
+    LimitsExceeded,
+    NeverSent,
+    NotSupported,
+    Timeout,
+)
 from ocibridge.text import quoted
 
 T = TypeVar("T")
@@ -62,7 +78,11 @@ class Transport:
 
     def pending_summary(self) -> str:
         """What Dobby was asked longest ago and has not answered, for error texts."""
-        work = [call for call in self._queue.outstanding.values() if call.method is not PING] if self._queue else []
+        work = (
+            [call for call in self._queue.outstanding.values() if call.method is not PING]
+            if self._queue
+            else []
+        )
         if not work:
             return "Dobby owes no answer"
         oldest = min(work, key=lambda call: call.sent_at)
@@ -95,7 +115,12 @@ class Transport:
         elif method.member in line.lacking:
             self._refuse(call, _not_supported(method))
         elif timeout is not None and line.queued >= self._settings.now.limits.queued:
-            self._refuse(call, LimitsExceeded(f"{line.queued} calls wait for Dobby already; {self.pending_summary()}; try again later"))
+            self._refuse(
+                call,
+                LimitsExceeded(
+                    f"{line.queued} calls wait for Dobby already; {self.pending_summary()}; try again later"
+                ),
+            )
         else:
             if timeout is not None:
                 call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
@@ -123,14 +148,21 @@ class Transport:
         method = call.method
         call.on_send()
         reply = self._bus.call(
-            line.owner, self._names.object, self._interfaces[method.word], method.member, method.signature, *call.arguments
+            line.owner,
+            self._names.object,
+            self._interfaces[method.word],
+            method.member,
+            method.signature,
+            *call.arguments,
         )
         call.sent_at = time.monotonic()
         line.outstanding[reply] = call
         self.idle.clear()
         reply.add_done_callback(partial(self._came_back, line))
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
+            self._look_timer = self._loop.call_later(
+                self._health.interval, self._look, time.monotonic() + self._health.interval
+            )
 
     # Back.
 
@@ -189,7 +221,12 @@ class Transport:
         self.on_unhealthy(ReplyFailure.DEAF)
         for call in [call for call in line if not call.sent_at]:
             line.leave(call)
-            self._refuse(call, DobbyDeaf(f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"))
+            self._refuse(
+                call,
+                DobbyDeaf(
+                    f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"
+                ),
+            )
 
     def _refuse(self, call: PendingCall[Any], refusal: BridgeError) -> None:
         """No (usable) answer will come."""
@@ -198,15 +235,27 @@ class Transport:
         call.settle(None, refusal)
 
     def _gone(self) -> DobbyUnavailable:
-        return DobbyUnavailable(f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)")
+        return DobbyUnavailable(
+            f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)"
+        )
 
     def _time_over(self, line: CallQueue, call: PendingCall[Any], seconds: float) -> None:
         if not call.sent_at:
             line.leave(call)
-            self._refuse(call, NeverSent(f"{call}: not sent within {seconds:g} s, and never will be; {self.pending_summary()}"))
+            self._refuse(
+                call,
+                NeverSent(
+                    f"{call}: not sent within {seconds:g} s, and never will be; {self.pending_summary()}"
+                ),
+            )
             self._send_what_may_go(line)
         else:
-            call.settle(None, Timeout(f"{call}: no answer within {seconds:g} s; it may still happen; {self.pending_summary()}"))
+            call.settle(
+                None,
+                Timeout(
+                    f"{call}: no answer within {seconds:g} s; it may still happen; {self.pending_summary()}"
+                ),
+            )
 
     # Is anybody there?
 
@@ -225,18 +274,24 @@ class Transport:
         if self._health.is_stalled(since if pinged else None, min(work, default=None)):
             self.on_unhealthy(ReplyFailure.OTHER)
         if self._look_timer is None:
-            self._look_timer = self._loop.call_later(self._health.interval, self._look, time.monotonic() + self._health.interval)
+            self._look_timer = self._loop.call_later(
+                self._health.interval, self._look, time.monotonic() + self._health.interval
+            )
 
 
 def _told(refusal: ReplyFailure, call: PendingCall[Any], error: ErrorReply) -> BridgeError:
     """What the asker is told of an error reply."""
     match refusal:
         case ReplyFailure.GONE:
-            return DobbyUnavailable(f"{call}: Dobby went away without an answer ({quoted(error.text)})")
+            return DobbyUnavailable(
+                f"{call}: Dobby went away without an answer ({quoted(error.text)})"
+            )
         case ReplyFailure.STARTING:
             return DobbyStarting("Dobby is starting and does not take calls yet")
         case ReplyFailure.DEAF:
-            return DobbyDeaf(f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted")
+            return DobbyDeaf(
+                f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted"
+            )
         case ReplyFailure.LACKING:
             return _not_supported(call.method)
         case ReplyFailure.OTHER:
@@ -244,7 +299,9 @@ def _told(refusal: ReplyFailure, call: PendingCall[Any], error: ErrorReply) -> B
 
 
 def _died_with(call: PendingCall[Any]) -> DobbyUnavailable:
-    return DobbyUnavailable(f"{call}: Dobby went away before it answered; whether it has happened is not known")
+    return DobbyUnavailable(
+        f"{call}: Dobby went away before it answered; whether it has happened is not known"
+    )
 
 
 def _not_supported(method: Method[Any]) -> NotSupported:

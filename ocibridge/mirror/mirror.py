@@ -11,7 +11,17 @@ from typing import Any, Final
 from ocibridge.mirror import events, observations
 from ocibridge.mirror.pending_starts import PendingStart, PendingStarts
 from ocibridge.mirror.registry import ContainerRegistry
-from ocibridge.model import UNKNOWN_PROVENANCE, Caller, Container, DobbyStatus, Provenance, Reason, StopRequest, SubState, is_by_stop_signal
+from ocibridge.model import (
+    UNKNOWN_PROVENANCE,
+    Caller,
+    Container,
+    DobbyStatus,
+    Provenance,
+    Reason,
+    StopRequest,
+    SubState,
+    is_by_stop_signal,
+)
 
 # How many ids that came and went are remembered, so that an answer older than their end does not bring them back.
 MAX_REMEMBERED: Final = 1024
@@ -122,8 +132,12 @@ class Mirror:
 
     def plans(self) -> dict[tuple[str, int], Provenance]:
         """What is known of containers, by (id, descriptor), and of starts under way, by (id, 0)."""
-        known = {(c.id, c.descriptor): c.plan for c in self._registry if c.plan is not UNKNOWN_PROVENANCE}
-        return known | {(container_id, 0): plan for container_id, plan in self._pending_starts.sent().items()}
+        known = {
+            (c.id, c.descriptor): c.plan for c in self._registry if c.plan is not UNKNOWN_PROVENANCE
+        }
+        return known | {
+            (container_id, 0): plan for container_id, plan in self._pending_starts.sent().items()
+        }
 
     def recall(self, plans: dict[tuple[str, int], Provenance]) -> None:
         """What was known of this life's containers, by (id, descriptor), before we were restarted."""
@@ -168,7 +182,11 @@ class Mirror:
         self._touch(seen.id)
         known = self._known(seen.id, seen.descriptor)
         if known is None:
-            self._add(seen.id, seen.descriptor, self._pending_starts.of(seen.id, seen.descriptor, just_started=True))
+            self._add(
+                seen.id,
+                seen.descriptor,
+                self._pending_starts.of(seen.id, seen.descriptor, just_started=True),
+            )
         else:
             known.restarted_at = self._now()
             self._report(known, SubState.RUNNING)
@@ -192,7 +210,9 @@ class Mirror:
             self._registry.conclude(known, None)
         else:
             known.unconfirmed_at = self.position
-            self._emit(events.EndUnconfirmed(known.id, known.descriptor, self.position, unannounced=False))
+            self._emit(
+                events.EndUnconfirmed(known.id, known.descriptor, self.position, unannounced=False)
+            )
 
     def _state_signalled(self, seen: observations.StateSignal) -> None:
         known = self._known(seen.id, seen.descriptor)
@@ -205,7 +225,9 @@ class Mirror:
             self._report(known, seen.substate)
 
     def _listed(self, seen: observations.Listed) -> None:
-        present = {container_id: descriptor for descriptor, container_id in seen.entries if descriptor > 0}
+        present = {
+            container_id: descriptor for descriptor, container_id in seen.entries if descriptor > 0
+        }
         for container_id, descriptor in present.items():
             self._take_listed(container_id, descriptor, seen.as_of)
         for absent in [c for c in self._registry if c.id not in present]:
@@ -217,7 +239,9 @@ class Mirror:
             return
         if seen.substate is SubState.INVALID:
             if known.reported is not SubState.INVALID:
-                known.invalid_at = self.position  # an end in progress, unless a List asked after this still has it
+                known.invalid_at = (
+                    self.position
+                )  # an end in progress, unless a List asked after this still has it
         else:
             self._report(known, seen.substate)
 
@@ -252,7 +276,13 @@ class Mirror:
         if known is not None:
             self._take_present(known, as_of)
         elif self._freshness.is_fresh(container_id, as_of):
-            self._registry.add(Container(container_id, descriptor, self._pending_starts.of(container_id, descriptor, just_started=False)))
+            self._registry.add(
+                Container(
+                    container_id,
+                    descriptor,
+                    self._pending_starts.of(container_id, descriptor, just_started=False),
+                )
+            )
             if self.status is not DobbyStatus.STARTING:
                 self._emit(events.ContainerFound(container_id, descriptor))
 
@@ -270,19 +300,29 @@ class Mirror:
             self._registry.conclude(container, None)
         else:
             container.missing = True
-            self._emit(events.EndUnconfirmed(container.id, container.descriptor, self.position, unannounced=True))
+            self._emit(
+                events.EndUnconfirmed(
+                    container.id, container.descriptor, self.position, unannounced=True
+                )
+            )
 
     def _known(self, container_id: str, descriptor: int) -> Container | None:
         """None also for one that has ended: what is seen now is of another container, whose adding announces that end."""
         known = self._registry.of_id(container_id)
-        return known if known is not None and known.descriptor == descriptor and not known.ended else None
+        return (
+            known
+            if known is not None and known.descriptor == descriptor and not known.ended
+            else None
+        )
 
     def _touch(self, container_id: str) -> None:
         self._freshness.touch(container_id, len(self._registry))
 
     def _add(self, container_id: str, descriptor: int, plan: Provenance) -> None:
         """It has started just now."""
-        container = Container(container_id, descriptor, plan, started_at=(now := self._now()), changed_at=now)
+        container = Container(
+            container_id, descriptor, plan, started_at=(now := self._now()), changed_at=now
+        )
         self._registry.add(container)
         self._report(container, SubState.RUNNING)
 

@@ -46,11 +46,19 @@ class PendingStarts:
 
     def sent(self) -> dict[str, Provenance]:
         """What the starts that have gone out are to make, by id."""
-        return {container_id: start.plan for container_id, start in self._pending.items() if start.plan is not None}
+        return {
+            container_id: start.plan
+            for container_id, start in self._pending.items()
+            if start.plan is not None
+        }
 
     def clear(self) -> None:
         """That life is over; what has not gone out yet concerns the next one."""
-        self._pending = {container_id: start for container_id, start in self._pending.items() if start.plan is None}
+        self._pending = {
+            container_id: start
+            for container_id, start in self._pending.items()
+            if start.plan is None
+        }
         self.recalled = {}
 
     def of(self, container_id: str, descriptor: int, *, just_started: bool) -> Provenance:
@@ -58,5 +66,7 @@ class PendingStarts:
         pending = self._pending.get(container_id) if just_started else None
         if pending is not None and pending.plan is not None:
             return pending.plan
-        was_under_way = self.recalled.get((container_id, 0), UNKNOWN_PROVENANCE)  # its start was not over when we were stopped
+        was_under_way = self.recalled.get(
+            (container_id, 0), UNKNOWN_PROVENANCE
+        )  # its start was not over when we were stopped
         return self.recalled.get((container_id, descriptor), was_under_way)

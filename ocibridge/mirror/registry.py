@@ -7,8 +7,24 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ocibridge.mirror.events import ContainerEnded, ContainerRestarted, ContainerStarted, Event, ProvenanceCorrected, StateChanged
-from ocibridge.model import Caller, Container, Exit, Provenance, Reason, StopRequest, SubState, reason_of
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerRestarted,
+    ContainerStarted,
+    Event,
+    ProvenanceCorrected,
+    StateChanged,
+)
+from ocibridge.model import (
+    Caller,
+    Container,
+    Exit,
+    Provenance,
+    Reason,
+    StopRequest,
+    SubState,
+    reason_of,
+)
 
 # The exact decimal text of a descriptor, which is 1 to 1023 (facts 5): "091" and "+91" are none.
 DECIMAL: Final = re.compile("[1-9][0-9]{0,9}", re.ASCII)
@@ -127,7 +143,11 @@ class ContainerRegistry:
             said = container.unconfirmed_at is not None or container.wait_status is not None
             if said and not (gone is Reason.DOBBY_GONE and container.held_at is not None):
                 gone = None
-            self._emit(ContainerEnded(container.id, container.descriptor, former, self._exit(container, gone)))
+            self._emit(
+                ContainerEnded(
+                    container.id, container.descriptor, former, self._exit(container, gone)
+                )
+            )
 
     def _exit(self, container: Container, gone: Reason | None) -> Exit:
         by = container.stops[0].by if container.stops else None

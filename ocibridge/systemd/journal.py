@@ -85,14 +85,20 @@ class Journal:
 
     def _to_journal(self, _: Any, __: str, entry: MutableMapping[str, Any]) -> str:
         fields = {key: value for key, value in entry.items() if key.isupper()}
-        fields |= {"MESSAGE": _message(entry), "PRIORITY": PRIORITIES[entry["level"]], "SYSLOG_IDENTIFIER": IDENTIFIER}
+        fields |= {
+            "MESSAGE": _message(entry),
+            "PRIORITY": PRIORITIES[entry["level"]],
+            "SYSLOG_IDENTIFIER": IDENTIFIER,
+        }
         self._socket.send(fields.items())
         raise structlog.DropEvent
 
 
 def unfiltered() -> Any:
     """A logger that no level keeps silent: for what must not be hidden by whoever sets the level."""
-    return structlog.wrap_logger(_Stderr(), wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+    return structlog.wrap_logger(
+        _Stderr(), wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
+    )
 
 
 class _Stderr:

@@ -51,7 +51,9 @@ class JournalSocket:
     def _flush(self) -> None:
         try:
             if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                self._socket = socket.socket(
+                    socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+                )
             while self._waiting:
                 self._send_first(self._socket)
         except OSError:  # it takes no more, or we are short of descriptors
@@ -68,7 +70,9 @@ class JournalSocket:
         self._retry_seconds = FIRST_RETRY
         if self._lost and len(self._waiting) < self._most:
             told = f"{self._lost} entries of this log are lost here: journald has taken none for too long"
-            self._waiting.append(_datagram((("MESSAGE", told), ("PRIORITY", 4), ("SYSLOG_IDENTIFIER", IDENTIFIER))))
+            self._waiting.append(
+                _datagram((("MESSAGE", told), ("PRIORITY", 4), ("SYSLOG_IDENTIFIER", IDENTIFIER)))
+            )
             self._lost = 0
 
     def _retry_later(self) -> None:
@@ -85,7 +89,10 @@ class JournalSocket:
 
 
 def _datagram(fields: Iterable[tuple[str, object]]) -> bytes:
-    return b"".join(_encoded(name.encode(), str(value).encode(errors="replace")[:MAX_VALUE_BYTES]) for name, value in fields)
+    return b"".join(
+        _encoded(name.encode(), str(value).encode(errors="replace")[:MAX_VALUE_BYTES])
+        for name, value in fields
+    )
 
 
 def _encoded(name: bytes, value: bytes) -> bytes:

@@ -20,7 +20,9 @@ class Notify:
 
     def starting(self, status: str, seconds: float) -> None:
         """Not ready yet, and it may take that long."""
-        self._send(f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={round((seconds + MARGIN_SECONDS) * 1e6)}")
+        self._send(
+            f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={round((seconds + MARGIN_SECONDS) * 1e6)}"
+        )
 
     def ready(self, status: str) -> None:
         """Started."""

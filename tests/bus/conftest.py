@@ -45,7 +45,9 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
 
 
 @pytest.fixture
-async def start_bridge(address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
+async def start_bridge(
+    address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Any]]:
     """Starts ocibridge; a coroutine function that takes the keys of the configuration, and returns when the name is owned."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     journal = Journal("debug")

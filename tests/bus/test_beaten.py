@@ -14,7 +14,9 @@ from tests.fake_dobby.client import Client
 
 
 @pytest.fixture
-async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path) -> Client:
+async def hibernating(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> Client:
     """A container in front of a Dobby that can hibernate."""
     start_dobby(hibernation=True)
     await start_bridge(timeouts=Timeouts(hibernate=Duration(2)))
@@ -25,7 +27,9 @@ async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Cal
 
 
 @pytest.mark.parametrize("by", ["us", "another client"])
-async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(hibernating: Client, by: str) -> None:
+async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(
+    hibernating: Client, by: str
+) -> None:
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
     if by == "us":
@@ -40,7 +44,10 @@ async def test_a_wakeup_before_the_next_look_does_not_blame_memcr(hibernating: C
     """Awoken is all that is heard of it."""
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until(
-        lambda: any(m == "PropertiesChanged" and b[1].get("SubState") == ("s", "Hibernating") for m, b in hibernating.signals)
+        lambda: any(
+            m == "PropertiesChanged" and b[1].get("SubState") == ("s", "Hibernating")
+            for m, b in hibernating.signals
+        )
     )
     await hibernating.fate("StateBecomes", "si", "app", 2)
     await hibernating.fate("Says", "sss", "Awoken", "is", '[734, "app"]')

@@ -19,7 +19,9 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
     await oci.start("app", bundle)
     for number in range(2):
         await oci.oci("annotate", "sss", "app", f"plain{number}", "x" * MIB)
-    name, text = await oci.refused("annotate", "sss", "app", "escaped", "\x01" * (MIB // 4))  # as JSON six times as large
+    name, text = await oci.refused(
+        "annotate", "sss", "app", "escaped", "\x01" * (MIB // 4)
+    )  # as JSON six times as large
     assert name == "InvalidArgs"
     assert '"escaped"' in text
     assert "3 MiB" in text
@@ -33,7 +35,9 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
     # One that Dobby refuses takes no room.
     for _ in range(2):
         await oci.fate("AnswersInstead", "sss", "Annotate", "b", "[false]")
-        assert (await oci.refused("annotate", "sss", "app", "refused", "x" * MIB))[0] == "DobbyRefused"
+        assert (await oci.refused("annotate", "sss", "app", "refused", "x" * MIB))[
+            0
+        ] == "DobbyRefused"
     await oci.oci("annotate", "sss", "app", "plain0", "x" * MIB)
     await oci.oci("stopContainer", "sb", "app", True)
     await oci.start("app", bundle)
@@ -42,12 +46,16 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
     assert (await oci.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
 
-async def test_the_answers_to_a_batch_are_bounded(oci: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_answers_to_a_batch_are_bounded(
+    oci: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is beyond is not done, and said so: each request has its answer."""
     monkeypatch.setattr(json_rpc, "MOST_ANSWERED", 100)
     request = {"jsonrpc": "2.0", "method": "listContainers"}
     batch = json.dumps([request | {"id": number} for number in range(5)])
-    (text,) = await oci.call("org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", batch)
+    (text,) = await oci.call(
+        "org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", batch
+    )
     answers = json.loads(text)
     assert [answer["id"] for answer in answers] == [0, 1, 2, 3, 4]
     assert ["result" in answer for answer in answers] == [True, True, False, False, False]

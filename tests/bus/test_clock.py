@@ -26,7 +26,9 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR, -1e9])
-async def test_the_clock_is_set(oci: Client, tmp_path: Path, set_clock: Callable[[float], None], seconds: float) -> None:
+async def test_the_clock_is_set(
+    oci: Client, tmp_path: Path, set_clock: Callable[[float], None], seconds: float
+) -> None:
     bundle = make_bundle(tmp_path, "sleep")
     began = time.time_ns() // 1000
     await oci.start("app", bundle)

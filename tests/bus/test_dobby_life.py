@@ -41,7 +41,9 @@ async def every_call_is_unavailable(client: Client) -> None:
     assert {name for name, _ in refusals} == {"DobbyUnavailable"}, refusals
 
 
-async def test_absent_then_there_then_gone(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> None:
+async def test_absent_then_there_then_gone(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
     await start_bridge()
     assert await client.property("DobbyStatus") == "absent"
     assert await client.property("DobbyAvailable") is False
@@ -62,7 +64,11 @@ async def test_absent_then_there_then_gone(client: Client, start_dobby: StartDob
         ("onContainerStarted", 734, "app"),
         ("onContainerStopped", 734, "app"),
     ]
-    changes = [sorted(body[1]) for member, body in client.signals if member == "PropertiesChanged" and body[0] == INTERFACE]
+    changes = [
+        sorted(body[1])
+        for member, body in client.signals
+        if member == "PropertiesChanged" and body[0] == INTERFACE
+    ]
     assert changes[-2:] == [["DobbyAvailable", "DobbyStatus"], ["ContainerCount"]]
 
     start_dobby()
@@ -72,7 +78,9 @@ async def test_absent_then_there_then_gone(client: Client, start_dobby: StartDob
 
 async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, "slow-start", start="60000")
-    start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", str(bundle), "", "", []))
+    start = asyncio.create_task(
+        oci.refused("startContainer", "ssssas", "slow", str(bundle), "", "", [])
+    )
     await oci.until_dobby_has("StartFromBundle")
     assert await oci.oci("getContainerState", "s", "slow") == ("slow", "Starting")
     await oci.fate("Dies")
@@ -107,7 +115,9 @@ async def test_a_stop_that_loses_dobby_is_no_success(oci: Client, tmp_path: Path
     assert (await stop)[0] == "DobbyUnavailable"
 
 
-async def test_a_name_without_ready_is_starting(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+async def test_a_name_without_ready_is_starting(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
     start_dobby(ready_ms=None)
     await client.until_owned()
     await start_bridge(timeouts=Timeouts(call=Duration(0.3)))
@@ -119,14 +129,18 @@ async def test_a_name_without_ready_is_starting(client: Client, start_dobby: Sta
     assert (await client.report())["leaked"] == 0
 
 
-async def test_the_libdbus_build(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> None:
+async def test_the_libdbus_build(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
     start_dobby(libdbus=True, ready_ms=300, legacy=False)
     await client.until_owned()
     await start_bridge()
     await client.until_property("DobbyStatus", wanted="ready")
 
     await client.start("app", make_bundle(tmp_path, "sleep"))
-    assert (await client.refused("startContainerFromDobbySpec", "sss", "x", "{}", ""))[0] == "NotSupported"
+    assert (await client.refused("startContainerFromDobbySpec", "sss", "x", "{}", ""))[
+        0
+    ] == "NotSupported"
 
 
 async def test_containers_that_were_there_before_us(
@@ -136,13 +150,18 @@ async def test_containers_that_were_there_before_us(
     start_dobby()
     await client.until_signal("Ready")
     for container_id in ("b", "a"):
-        await client.dobby("StartFromBundle", "ssah", container_id, str(make_bundle(tmp_path, container_id)), [])
+        await client.dobby(
+            "StartFromBundle", "ssah", container_id, str(make_bundle(tmp_path, container_id)), []
+        )
     await client.dobby("Pause", "i", 879)
     await start_bridge()
 
     # The name is ours only once the first picture is in.
     assert await client.property("ContainerCount") == 2
-    assert client.heard("onContainerStarted") == [("onContainerStarted", 879, "a"), ("onContainerStarted", 734, "b")]
+    assert client.heard("onContainerStarted") == [
+        ("onContainerStarted", 879, "a"),
+        ("onContainerStarted", 734, "b"),
+    ]
     assert await client.oci("getContainerState", "s", "a") == ("a", "Paused")
 
 
@@ -162,14 +181,20 @@ async def test_what_is_known_of_a_bundle_survives_our_restart(
 
 
 async def test_what_is_known_of_a_start_under_way_survives_our_restart(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(daemon, "DRAIN_SECONDS", 0.1)
     start_dobby()
     first = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
     bundle = str(make_bundle(tmp_path, "plain-oci", plugins=False, start="1500"))
-    start = asyncio.create_task(client.refused("startContainer", "ssssas", "plain", bundle, "", "", []))
+    start = asyncio.create_task(
+        client.refused("startContainer", "ssssas", "plain", bundle, "", "", [])
+    )
     await client.until_dobby_has("StartFromBundle")
     first.stop()
     assert await start == ("Timeout", "ocibridge is stopping")
@@ -204,7 +229,9 @@ async def test_a_container_of_unknown_origin(
     await start_bridge(unknown_origin=UnknownOrigin(policy))
     await client.until_property("DobbyAvailable", wanted=True)
     await client.listen()
-    await client.dobby("StartFromBundle", "ssah", "foreign", str(make_bundle(tmp_path, "sleep")), [])
+    await client.dobby(
+        "StartFromBundle", "ssah", "foreign", str(make_bundle(tmp_path, "sleep")), []
+    )
     await client.until_signal("onContainerStarted")
 
     if policy != "refuse":
@@ -213,7 +240,9 @@ async def test_a_container_of_unknown_origin(
         assert (await client.refused("getContainerInfo", "s", "foreign"))[0] == "NotSupported"
 
 
-async def test_deaf_and_well_again(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deaf_and_well_again(
+    oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(monitor, "DEAF_RETRY", 0.2)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Leak", "i", 49)
@@ -231,7 +260,9 @@ async def test_deaf_and_well_again(oci: Client, tmp_path: Path, monkeypatch: pyt
     assert oci.heard("onContainerStarted") == [("onContainerStarted", 734, "app")]
 
 
-async def test_stalled_and_well_again(oci: Client, dobby_process: Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_stalled_and_well_again(
+    oci: Client, dobby_process: Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
@@ -247,7 +278,11 @@ async def test_stalled_and_well_again(oci: Client, dobby_process: Process, monke
 
 
 async def test_with_one_place_a_slow_start_is_no_stall(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
@@ -262,7 +297,9 @@ async def test_a_ping_that_dies_with_dobby_is_no_error_of_ours(
 ) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     complaints: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, complaint: complaints.append(complaint)
+    )
     bundle = str(make_bundle(tmp_path, "slow-start", start="60000"))
     start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", bundle, "", "", []))
     await oci.until_dobby_has("Ping")
@@ -272,13 +309,19 @@ async def test_a_ping_that_dies_with_dobby_is_no_error_of_ours(
     assert complaints == []
 
 
-async def test_a_slow_start_is_no_stall(oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_start_is_no_stall(
+    oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
     await oci.start("slow", make_bundle(tmp_path, "slow-start", start="2000"))
 
     assert (await oci.report())["calls"]["Ping"] >= 2
-    statuses = [body[1]["DobbyStatus"] for member, body in oci.signals if member == "PropertiesChanged" and "DobbyStatus" in body[1]]
+    statuses = [
+        body[1]["DobbyStatus"]
+        for member, body in oci.signals
+        if member == "PropertiesChanged" and "DobbyStatus" in body[1]
+    ]
     assert ("s", "stalled") not in statuses
 
 
@@ -288,7 +331,9 @@ async def test_a_dobby_that_lacks_a_method_is_asked_once_in_its_life(
     start_dobby(legacy=False)
     await start_bridge(limits=Limits(per_caller=100))
     await client.until_property("DobbyAvailable", wanted=True)
-    calls = [client.refused("startContainerFromDobbySpec", "sss", f"x{n}", "{}", "") for n in range(100)]
+    calls = [
+        client.refused("startContainerFromDobbySpec", "sss", f"x{n}", "{}", "") for n in range(100)
+    ]
     assert {name for name, _ in await asyncio.gather(*calls)} == {"NotSupported"}
 
     report = await client.report()
@@ -313,7 +358,9 @@ async def test_a_silent_end_that_could_not_be_looked_into_is_found_by_the_next_l
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Vanishes", "s", "app")
     assert await oci.oci("listContainers") == []
-    await oci.start("slow", make_bundle(tmp_path, "slow-start", start="1500"))  # Dobby is held while it is looked into
+    await oci.start(
+        "slow", make_bundle(tmp_path, "slow-start", start="1500")
+    )  # Dobby is held while it is looked into
     assert await oci.oci("listContainers") == [(879, "slow")]
     await oci.until_signal("onContainerStopped", 734, "app")
     assert await oci.property("ContainerCount") == 1
@@ -341,15 +388,31 @@ async def test_an_end_that_we_did_not_ask_for(oci: Client, tmp_path: Path) -> No
 
 async def test_a_forged_signal_changes_nothing(oci: Client, address: str, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    owner = (await oci.call(DRIVER, DRIVER_PATH, DRIVER, "GetNameOwner", "s", "org.rdk.OCIContainer"))[0]
+    owner = (
+        await oci.call(DRIVER, DRIVER_PATH, DRIVER, "GetNameOwner", "s", "org.rdk.OCIContainer")
+    )[0]
     for member, *body in [("Stopped", "is", "734", "app"), ("Started", "is", "91", "ghost")]:
-        for destination in ([], [f"--destination={owner}"]):  # broadcast, and straight to us past the match
-            emit = ["busctl", f"--address={address}", "emit", *destination, "/org/rdk/dobby", "org.rdk.dobby.ctrl1", member, *body]
+        for destination in (
+            [],
+            [f"--destination={owner}"],
+        ):  # broadcast, and straight to us past the match
+            emit = [
+                "busctl",
+                f"--address={address}",
+                "emit",
+                *destination,
+                "/org/rdk/dobby",
+                "org.rdk.dobby.ctrl1",
+                member,
+                *body,
+            ]
             await (await asyncio.create_subprocess_exec(*emit)).wait()
 
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
     assert (await oci.refused("getContainerState", "s", "ghost"))[0] == "NoSuchContainer"
-    assert oci.heard("onContainerStarted", "onContainerStopped") == [("onContainerStarted", 734, "app")]
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [
+        ("onContainerStarted", 734, "app")
+    ]
     assert await oci.property("ContainerCount") == 1
 
 
@@ -360,7 +423,11 @@ async def test_a_signal_of_the_wrong_signature_changes_nothing(oci: Client) -> N
 
 
 async def test_what_is_known_of_a_bundle_is_kept_before_its_start_goes_out(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed at that very moment, we must still know after our restart that a getContainerInfo would kill Dobby."""
     start_dobby()

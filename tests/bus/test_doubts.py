@@ -17,7 +17,9 @@ RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash":
 
 
 @pytest.fixture
-async def unswept(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]) -> Client:
+async def unswept(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]
+) -> Client:
     """A caller of an ocibridge that does not sweep while the test runs."""
     start_dobby()
     await start_bridge(sweep_interval=Duration(3600))
@@ -26,7 +28,9 @@ async def unswept(client: Client, start_dobby: StartDobby, start_bridge: Callabl
     return client
 
 
-async def test_a_silent_absence_is_looked_into_once_however_many_lists_show_it(unswept: Client, tmp_path: Path) -> None:
+async def test_a_silent_absence_is_looked_into_once_however_many_lists_show_it(
+    unswept: Client, tmp_path: Path
+) -> None:
     await unswept.start("app", make_bundle(tmp_path, "sleep"))
     await unswept.fate("Vanishes", "s", "app")
     before = (await unswept.report())["calls"]["List"]
@@ -50,7 +54,9 @@ async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
         return listing(calls, fresh=fresh)
 
     await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
-    slow = asyncio.create_task(unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
+    slow = asyncio.create_task(
+        unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500"))
+    )
     await unswept.until_dobby_has("StartFromBundle")
     monkeypatch.setattr(DobbyClient, "refresh", spy)
     await unswept.fate("Exits", "si", "app", 1280)

@@ -31,8 +31,12 @@ async def app(oci: Client, tmp_path: Path) -> Client:
     return oci
 
 
-async def mount(client: Client, source: str, *flags: str, target: str = "/mnt", data: str = "") -> tuple[str, str]:
-    return await client.refused("mount", "sssass", "app", source, target, list(flags or ("bind",)), data)
+async def mount(
+    client: Client, source: str, *flags: str, target: str = "/mnt", data: str = ""
+) -> tuple[str, str]:
+    return await client.refused(
+        "mount", "sssass", "app", source, target, list(flags or ("bind",)), data
+    )
 
 
 async def check_unharmed(client: Client, calls: int = 0) -> None:
@@ -52,7 +56,9 @@ async def check_unharmed(client: Client, calls: int = 0) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("flag", ["bind", "rbind"])
-async def test_a_source_that_would_remove_the_box(app: Client, tmp_path: Path, source: str, flag: str) -> None:
+async def test_a_source_that_would_remove_the_box(
+    app: Client, tmp_path: Path, source: str, flag: str
+) -> None:
     (tmp_path / "link").symlink_to("/")
     (tmp_path / "file").touch()
     source = source.format(link=tmp_path / "link", file=tmp_path / "file")
@@ -63,7 +69,11 @@ async def test_a_source_that_would_remove_the_box(app: Client, tmp_path: Path, s
 
 @pytest.fixture
 async def faked(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Client:
     """As `app`, where both Dobby and ocibridge take the file `mountinfo` for the machine's."""
     file = tmp_path / "mountinfo"
@@ -79,7 +89,9 @@ async def faked(
 
 async def test_a_source_with_a_mount_below_it(faked: Client, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    (tmp_path / "mountinfo").write_text(f"36 35 8:1 / {source}/a\\040disk rw shared:1 - ext4 /dev/sda rw\n")
+    (tmp_path / "mountinfo").write_text(
+        f"36 35 8:1 / {source}/a\\040disk rw shared:1 - ext4 /dev/sda rw\n"
+    )
     name, said = await mount(faked, str(source), "rbind")
     await check_unharmed(faked)
     assert (name, f'"{source}/a disk"' in said) == ("InvalidArgs", True), said
@@ -98,7 +110,9 @@ async def test_a_mount_that_was_left_behind_stops_all_others(faked: Client, tmp_
     await faked.oci("mount", "sssass", "app", str(source), "/two", ["bind"], "")
 
 
-async def test_what_is_mounted_is_the_resolved_path(oci: Client, app: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_mounted_is_the_resolved_path(
+    oci: Client, app: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A symbolic link that is turned to the root directory after the check leads nowhere."""
     del oci
     sent: list[str] = []
@@ -107,7 +121,11 @@ async def test_what_is_mounted_is_the_resolved_path(oci: Client, app: Client, tm
     call = type(app.bus).call
 
     def heard(bus: Any, *arguments: Any) -> Any:
-        sent.extend(a for a in arguments if arguments[3] == "Mount" and isinstance(a, str) and a.startswith(str(tmp_path)))
+        sent.extend(
+            a
+            for a in arguments
+            if arguments[3] == "Mount" and isinstance(a, str) and a.startswith(str(tmp_path))
+        )
         return call(bus, *arguments)
 
     monkeypatch.setattr(type(app.bus), "call", heard)
@@ -118,7 +136,9 @@ async def test_what_is_mounted_is_the_resolved_path(oci: Client, app: Client, tm
 # Starts.
 
 
-@pytest.mark.parametrize(("changes", "socket"), [case[1:] for case in DEADLY], ids=[case[0] for case in DEADLY])
+@pytest.mark.parametrize(
+    ("changes", "socket"), [case[1:] for case in DEADLY], ids=[case[0] for case in DEADLY]
+)
 async def test_a_start_that_would_kill_dobby(
     oci: Client, dobby_process: Process, tmp_path: Path, changes: dict[str, Any], socket: str
 ) -> None:
@@ -129,13 +149,19 @@ async def test_a_start_that_would_kill_dobby(
     assert "StartFromBundle" not in (await oci.report())["calls"]
 
 
-@pytest.mark.parametrize("changes", [{"mounts": [{"destination": "/x"}]}, {"hooks": {"poststop": [HOOK]}}, CONVERTED])
-async def test_a_start_that_only_looks_like_it(oci: Client, tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"mounts": [{"destination": "/x"}]}, {"hooks": {"poststop": [HOOK]}}, CONVERTED]
+)
+async def test_a_start_that_only_looks_like_it(
+    oci: Client, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "odd", changes=changes))
     assert (await oci.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
 
-async def test_a_damaged_config_beside_an_intact_one_is_dobbys_to_recover(oci: Client, tmp_path: Path) -> None:
+async def test_a_damaged_config_beside_an_intact_one_is_dobbys_to_recover(
+    oci: Client, tmp_path: Path
+) -> None:
     bundle = make_bundle(tmp_path, "sleep")
     (bundle / "config-dobby.json").write_text((bundle / "config.json").read_text())
     (bundle / "config.json").write_text('{"ociVersion": "1.0')
@@ -155,13 +181,19 @@ async def check_refused(client: Client, process: Process) -> None:
 
 
 @pytest.mark.parametrize("plugins", [{}, {"logging": "x"}, {"logging": None}, []])
-async def test_plugins_that_are_none(oci: Client, dobby_process: Process, tmp_path: Path, plugins: Any) -> None:
+async def test_plugins_that_are_none(
+    oci: Client, dobby_process: Process, tmp_path: Path, plugins: Any
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "odd", changes={"rdkPlugins": plugins}))
     await check_refused(oci, dobby_process)
 
 
-async def test_the_second_start_of_a_bundle_whose_plugins_dobby_dropped(oci: Client, dobby_process: Process, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, "odd", changes={"rdkPlugins": {"nosuch": {"required": False, "data": {}}}})
+async def test_the_second_start_of_a_bundle_whose_plugins_dobby_dropped(
+    oci: Client, dobby_process: Process, tmp_path: Path
+) -> None:
+    bundle = make_bundle(
+        tmp_path, "odd", changes={"rdkPlugins": {"nosuch": {"required": False, "data": {}}}}
+    )
     await oci.start("app", bundle)
     assert (await oci.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
     await oci.oci("stopContainer", "sb", "app", True)
@@ -169,9 +201,16 @@ async def test_the_second_start_of_a_bundle_whose_plugins_dobby_dropped(oci: Cli
     await check_refused(oci, dobby_process)
 
 
-@pytest.mark.parametrize("changes", [{}, {"rdkPlugins": {}}, {"rdkPlugins": {"logging": "x"}}, {"network": None, "console": None}])
-async def test_a_spec_without_plugins(oci: Client, dobby_process: Process, changes: dict[str, Any]) -> None:
-    spec = {key: value for key, value in SPEC.items() if key not in {"network", "console"}} | changes
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"rdkPlugins": {}}, {"rdkPlugins": {"logging": "x"}}, {"network": None, "console": None}],
+)
+async def test_a_spec_without_plugins(
+    oci: Client, dobby_process: Process, changes: dict[str, Any]
+) -> None:
+    spec = {
+        key: value for key, value in SPEC.items() if key not in {"network", "console"}
+    } | changes
     await oci.oci("startContainerFromDobbySpec", "sss", "app", json.dumps(spec), "")
     await check_refused(oci, dobby_process)
 
@@ -201,7 +240,11 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 
 async def test_a_bundle_of_ours_that_we_could_not_read(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, hidden: Callable[[Path], None]
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    hidden: Callable[[Path], None],
 ) -> None:
     """It may have no plugins: then Dobby dies, and every next one. Also after our own restart."""
     process = start_dobby(remains=str(tmp_path / "remains"))
@@ -226,7 +269,10 @@ async def test_a_moved_bundle_is_named_as_the_cause(oci: Client, tmp_path: Path)
     await oci.start("app", bundle)
     moved = str(bundle.rename(tmp_path / "moved"))
     name, said = await oci.refused("startContainer", "ssssas", "other", moved, "", "", [])
-    assert (name, "likely causes: the bundle was moved or copied after its first start" in said) == ("DobbyRefused", True), said
+    assert (
+        name,
+        "likely causes: the bundle was moved or copied after its first start" in said,
+    ) == ("DobbyRefused", True), said
 
 
 async def test_root_in_a_spec_is_named_as_the_cause(oci: Client) -> None:

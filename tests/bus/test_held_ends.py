@@ -37,7 +37,9 @@ def told(client: Client) -> list[tuple[Any, ...]]:
     return lines
 
 
-async def test_a_restart_of_dobby_by_systemd_is_no_crash_of_its_containers(app: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
+async def test_a_restart_of_dobby_by_systemd_is_no_crash_of_its_containers(
+    app: Client, start_dobby: StartDobby, tmp_path: Path
+) -> None:
     await app.start("bundle", make_bundle(tmp_path, "other"))
     await app.oci("startContainerFromDobbySpec", "sss", "spec", SPEC, "")
     app.signals.clear()
@@ -45,7 +47,11 @@ async def test_a_restart_of_dobby_by_systemd_is_no_crash_of_its_containers(app: 
     await app.until_heard(3, "onContainerStopped")
     assert told(app) == [
         ("DobbyAvailable", False),
-        *[line for name in ("app", "bundle", "spec") for line in (("failed", name, 4), ("exited", name, "dobby-gone", 15))],
+        *[
+            line
+            for name in ("app", "bundle", "spec")
+            for line in (("failed", name, 4), ("exited", name, "dobby-gone", 15))
+        ],
     ]
     start_dobby()
     await app.until_property("DobbyAvailable", wanted=True)

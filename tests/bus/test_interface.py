@@ -11,7 +11,13 @@ import pytest
 from ocibridge.bus.connection import Bus, NameTaken
 from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
-from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, JSON_RPC_INTERFACE, OBJECT_PATH
+from ocibridge.names import (
+    CONTAINER_INTERFACE,
+    CONTAINER_PATH,
+    INTERFACE,
+    JSON_RPC_INTERFACE,
+    OBJECT_PATH,
+)
 from ocibridge.systemd.journal import Journal
 from tests.bus.conftest import StartDobby
 from tests.fake_dobby.bundles import make_bundle
@@ -29,7 +35,9 @@ def canonical(interface: ET.Element) -> list[str]:
 
 
 @pytest.fixture
-async def system(address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def system(
+    address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """ocibridge with its bus opened as *the* system bus, where sd-bus checks privileges by itself."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
@@ -43,7 +51,9 @@ async def system(address: str, client: Client, tmp_path: Path, monkeypatch: pyte
 
 async def live(system: Client, path: str, interface: str) -> ET.Element:
     """An interface as the running object shows it."""
-    (text,) = await system.call("org.rdk.OCIContainer", path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    (text,) = await system.call(
+        "org.rdk.OCIContainer", path, "org.freedesktop.DBus.Introspectable", "Introspect"
+    )
     (found,) = [e for e in ET.fromstring(text).iter("interface") if e.get("name") == interface]
     return found
 
@@ -58,14 +68,22 @@ async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
 
 
 async def test_the_files_are_what_the_bus_shows(system: Client, app: str) -> None:
-    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in (
+        (OBJECT_PATH, INTERFACE),
+        (OBJECT_PATH, JSON_RPC_INTERFACE),
+        (app, CONTAINER_INTERFACE),
+    ):
         shown = await live(system, path, interface)
         (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
         assert canonical(shown) == canonical(filed)
 
 
 async def test_every_argument_has_a_name(system: Client, app: str) -> None:
-    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in (
+        (OBJECT_PATH, INTERFACE),
+        (OBJECT_PATH, JSON_RPC_INTERFACE),
+        (app, CONTAINER_INTERFACE),
+    ):
         shown = await live(system, path, interface)
         assert [e for e in shown.iter("arg") if not e.get("name")] == []
         assert "Privileged" not in ET.tostring(shown, encoding="unicode")
@@ -75,18 +93,40 @@ async def test_every_argument_has_a_name(system: Client, app: str) -> None:
 async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
     """sd-bus refuses callers of another uid every member that is not flagged, on a system bus alone."""
     said: dict[tuple[str, str], str] = {}
-    for path, interface in ((OBJECT_PATH, INTERFACE), (OBJECT_PATH, JSON_RPC_INTERFACE), (app, CONTAINER_INTERFACE)):
+    for path, interface in (
+        (OBJECT_PATH, INTERFACE),
+        (OBJECT_PATH, JSON_RPC_INTERFACE),
+        (app, CONTAINER_INTERFACE),
+    ):
         members = ET.parse(POLICY / f"{interface}.xml").getroot().iter("method")
         for member in sorted(members, key=lambda m: m.get("name") in {"stop", "stopContainer"}):
-            signature = "".join(arg.get("type", "") for arg in member.iter("arg") if arg.get("direction") == "in")
-            values = [v for kind in signature.replace("as", "A") for v in {"s": ["x"], "b": ["false"], "A": ["0"], "t": ["1"]}[kind]]
-            call = ["busctl", f"--address={address}", "call", "org.rdk.OCIContainer", path, interface, member.get("name", "")]
+            signature = "".join(
+                arg.get("type", "") for arg in member.iter("arg") if arg.get("direction") == "in"
+            )
+            values = [
+                v
+                for kind in signature.replace("as", "A")
+                for v in {"s": ["x"], "b": ["false"], "A": ["0"], "t": ["1"]}[kind]
+            ]
+            call = [
+                "busctl",
+                f"--address={address}",
+                "call",
+                "org.rdk.OCIContainer",
+                path,
+                interface,
+                member.get("name", ""),
+            ]
             arguments = [*call, signature, *values] if signature else call
             pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(*arguments, user=NOBODY, group=NOBODY, stderr=pipe, stdout=pipe)
+            process = await asyncio.create_subprocess_exec(
+                *arguments, user=NOBODY, group=NOBODY, stderr=pipe, stdout=pipe
+            )
             out, err = await asyncio.wait_for(process.communicate(), BOUND)
             said[interface, member.get("name", "")] = (out + err).decode()
-    refused = {call: text for call, text in said.items() if "denied" in text.lower() or "Unknown" in text}
+    refused = {
+        call: text for call, text in said.items() if "denied" in text.lower() or "Unknown" in text
+    }
     assert (refused, len(said)) == ({}, 31)
 
 
@@ -96,7 +136,14 @@ async def test_properties_cannot_be_written(oci: Client) -> None:
         kind = {str: "s", bool: "b", int: "u"}[type(value)]
         with pytest.raises(Exception, match="PropertyReadOnly"):
             await oci.call(
-                "org.rdk.OCIContainer", OBJECT_PATH, "org.freedesktop.DBus.Properties", "Set", "ssv", INTERFACE, name, (kind, value)
+                "org.rdk.OCIContainer",
+                OBJECT_PATH,
+                "org.freedesktop.DBus.Properties",
+                "Set",
+                "ssv",
+                INTERFACE,
+                name,
+                (kind, value),
             )
 
 

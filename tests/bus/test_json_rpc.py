@@ -21,12 +21,19 @@ CONTAINERS = Path("/containers")
 
 
 async def invoke(client: Client, request: str) -> str:
-    (said,) = await client.call("org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", request)
+    (said,) = await client.call(
+        "org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", request
+    )
     return str(said)
 
 
 async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
-    request = {"jsonrpc": "2.0", "id": 1, "method": f"org.rdk.OCIContainer.1.{method}", "params": params}
+    request = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": f"org.rdk.OCIContainer.1.{method}",
+        "params": params,
+    }
     said: dict[str, Any] = json.loads(await invoke(client, json.dumps(request)))
     return said
 
@@ -34,7 +41,9 @@ async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
 @pytest.fixture
 def containers() -> Iterator[None]:
     if os.getuid() != 0 or CONTAINERS.exists():
-        pytest.skip(f"only root can make {CONTAINERS}, which the document's examples name, and only where there is none")
+        pytest.skip(
+            f"only root can make {CONTAINERS}, which the document's examples name, and only where there is none"
+        )
     CONTAINERS.mkdir()
     try:
         make_bundle(CONTAINERS, "myBundle")
@@ -67,15 +76,21 @@ def shape(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", DOCUMENTED, ids=str)
-async def test_the_example_of_the_document(box: Client, method: plugin.Method, tmp_path: Path) -> None:
+async def test_the_example_of_the_document(
+    box: Client, method: plugin.Method, tmp_path: Path
+) -> None:
     """The request byte for byte; the response's members, their order and types, and its id; nothing is written more than needed."""
     await prepare(box, method.name, tmp_path / "sleep")
     said = await invoke(box, method.request)
     got, shown = json.loads(said), json.loads(method.response)
     assert said == json.dumps(got, separators=(",", ":"), ensure_ascii=False)
-    if method.name == "getContainerInfo":  # Dobby tells more than the document, and in its own order
+    if (
+        method.name == "getContainerInfo"
+    ):  # Dobby tells more than the document, and in its own order
         mine, theirs = got["result"].pop("info"), shown["result"].pop("info")
-        assert {name: shape(mine[name]) for name in theirs} == {name: shape(value) for name, value in theirs.items()}
+        assert {name: shape(mine[name]) for name in theirs} == {
+            name: shape(value) for name, value in theirs.items()
+        }
         assert list(json.loads(said)["result"]) == ["info", "success"]
     assert shape(got) == shape(shown)
     assert got["id"] == shown["id"]
@@ -93,14 +108,19 @@ def request_of(method: plugin.Method) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("method", "parameter"), PARAMETERS, ids=str)
-async def test_a_parameter_left_out(box: Client, method: plugin.Method, parameter: plugin.Parameter, tmp_path: Path) -> None:
+async def test_a_parameter_left_out(
+    box: Client, method: plugin.Method, parameter: plugin.Parameter, tmp_path: Path
+) -> None:
     """A missing required one is refused, and named; an optional one may be missing, or null."""
     await prepare(box, method.name, tmp_path / "sleep")
     request = request_of(method)
     del request["params"][parameter.name]
     got = json.loads(await invoke(box, json.dumps(request)))
     if not parameter.optional:
-        assert (got["error"]["code"], f"`{parameter.name}`" in got["error"]["data"]["reason"]) == (-32602, True)
+        assert (got["error"]["code"], f"`{parameter.name}`" in got["error"]["data"]["reason"]) == (
+            -32602,
+            True,
+        )
         return
     assert got["result"]["success"] is True
     if not method.name.startswith("start") and method.name != "execCommand":
@@ -115,11 +135,16 @@ WRONG = {"string": 7, "boolean": "true", "array": "FOO=BAR"}
 
 
 @pytest.mark.parametrize(("method", "parameter"), PARAMETERS, ids=str)
-async def test_a_parameter_of_the_wrong_type(oci: Client, method: plugin.Method, parameter: plugin.Parameter) -> None:
+async def test_a_parameter_of_the_wrong_type(
+    oci: Client, method: plugin.Method, parameter: plugin.Parameter
+) -> None:
     request = request_of(method)
     request["params"][parameter.name] = WRONG[parameter.type]
     got = json.loads(await invoke(oci, json.dumps(request)))
-    assert (got["error"]["code"], f"params: {parameter.name}: Expected" in got["error"]["data"]["reason"]) == (-32602, True)
+    assert (
+        got["error"]["code"],
+        f"params: {parameter.name}: Expected" in got["error"]["data"]["reason"],
+    ) == (-32602, True)
     assert (await oci.report())["calls"].get("StartFromBundle", 0) == 0
 
 
@@ -131,7 +156,9 @@ async def test_info_passes_through_exactly(oci: Client, tmp_path: Path) -> None:
         ' "big":123456789012345678901 }'
     )
     await oci.start("app", make_bundle(tmp_path, "odd", info=told))
-    said = await invoke(oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}')
+    said = await invoke(
+        oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}'
+    )
     info = (
         '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,"odd":1.50,"e":1E3}},'
         '"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}","a":[1,[],{"state":"running"}],"big":123456789012345678901}'
@@ -144,15 +171,32 @@ async def test_the_methods_beyond_the_document(oci: Client, tmp_path: Path) -> N
     success = {"jsonrpc": "2.0", "id": 1, "result": {"success": True}}
     assert await answer(oci, "executeCommand", containerId="app", command="true") == success
     assert await answer(oci, "annotate", containerId="app", key="k", value="v") == success
-    info = json.loads(json.dumps(await answer(oci, "getContainerInfo", containerId="app")))["result"]["info"]
+    info = json.loads(json.dumps(await answer(oci, "getContainerInfo", containerId="app")))[
+        "result"
+    ]["info"]
     assert info["annotations"] == {"k": "v"}
     assert await answer(oci, "removeAnnotation", containerId="app", key="k") == success
-    assert await answer(oci, "mount", containerId="app", source="/opt", target="/mnt", type="", options="bind,ro") == success
+    assert (
+        await answer(
+            oci,
+            "mount",
+            containerId="app",
+            source="/opt",
+            target="/mnt",
+            type="",
+            options="bind,ro",
+        )
+        == success
+    )
     assert await answer(oci, "unmount", containerId="app", target="/mnt") == success
     for method in ("hibernateContainer", "wakeupContainer"):
-        assert (await answer(oci, method, containerId="app"))["error"]["data"]["error"].startswith("org.rdk.OCIContainer1.Error.")
+        assert (await answer(oci, method, containerId="app"))["error"]["data"]["error"].startswith(
+            "org.rdk.OCIContainer1.Error."
+        )
     spec = {"version": "1.1", "args": ["x"], "memLimit": 1}
-    assert (await answer(oci, "startContainerFromDobbySpec", containerId="spec", dobbySpec=spec))["result"]["success"] is True
+    assert (await answer(oci, "startContainerFromDobbySpec", containerId="spec", dobbySpec=spec))[
+        "result"
+    ]["success"] is True
 
 
 async def test_dobby_down_is_no_empty_list(client: Client, start_bridge: Any) -> None:
@@ -167,10 +211,25 @@ async def test_a_batch_is_done_in_order(oci: Client, tmp_path: Path) -> None:
     """Each request after the other, notifications too; and each is logged as a call of its own."""
     bundle = str(make_bundle(tmp_path, "sleep"))
     batch = [
-        {"jsonrpc": "2.0", "id": 1, "method": "startContainer", "params": {"containerId": "app", "bundlePath": bundle}},
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "startContainer",
+            "params": {"containerId": "app", "bundlePath": bundle},
+        },
         {"jsonrpc": "2.0", "method": "pauseContainer", "params": {"containerId": "app"}},
-        {"jsonrpc": "2.0", "id": 2, "method": "getContainerState", "params": {"containerId": "app"}},
-        {"jsonrpc": "2.0", "id": 3, "method": "stopContainer", "params": {"containerId": "app", "force": True}},
+        {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "method": "getContainerState",
+            "params": {"containerId": "app"},
+        },
+        {
+            "jsonrpc": "2.0",
+            "id": 3,
+            "method": "stopContainer",
+            "params": {"containerId": "app", "force": True},
+        },
         {"jsonrpc": "2.0", "id": 4, "method": "listContainers"},
     ]
     answers = json.loads(await invoke(oci, json.dumps(batch)))
@@ -179,7 +238,9 @@ async def test_a_batch_is_done_in_order(oci: Client, tmp_path: Path) -> None:
     assert await invoke(oci, json.dumps([batch[1]])) == ""
 
 
-async def test_each_request_is_logged_as_a_call(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_each_request_is_logged_as_a_call(
+    oci: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
     capfd.readouterr()
     await answer(oci, "stopContainer", containerId="nosuch")
     await answer(oci, "stopContainer", container="nosuch")
@@ -209,21 +270,42 @@ async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
         prefix + 'onContainerStateChanged","params":{"containerId":"app","state":"Stopped"}}',
         prefix + 'onContainerStopped","params":{"descriptor":"734","name":"app"}}',
     ]
-    members = [m for m, *_ in oci.heard("notification", "onContainerStarted", "onContainerFailed", "onContainerStopped")]
+    members = [
+        m
+        for m, *_ in oci.heard(
+            "notification", "onContainerStarted", "onContainerFailed", "onContainerStopped"
+        )
+    ]
     said = "notification"
-    assert members == [said, "onContainerStarted", said, "onContainerFailed", said, said, "onContainerStopped", said]
+    assert members == [
+        said,
+        "onContainerStarted",
+        said,
+        "onContainerFailed",
+        said,
+        said,
+        "onContainerStopped",
+        said,
+    ]
 
 
 async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
     """More than the socket takes at once, with nothing else going on that would move it."""
     bundle = make_bundle(tmp_path, "large", info=json.dumps({"text": "x" * 200_000}))
     await oci.start("app", bundle)
-    request = {"jsonrpc": "2.0", "id": 1, "method": "getContainerInfo", "params": {"containerId": "app"}}
+    request = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "getContainerInfo",
+        "params": {"containerId": "app"},
+    }
     answers = json.loads(await invoke(oci, json.dumps([request] * 64)))
     assert [len(each["result"]["info"]["text"]) for each in answers] == [200_000] * 64
 
 
-async def test_any_depth_is_answered_by_an_error_of_json_rpc(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_any_depth_is_answered_by_an_error_of_json_rpc(
+    oci: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Python's own limit lies somewhere here: at 985 it was "failed in a way that nobody foresaw"."""
     for depth in range(900, 1001, 3):
         nested = "[" * depth + "]" * depth

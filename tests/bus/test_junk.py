@@ -13,15 +13,36 @@ from ocibridge.bus.connection import ErrorReply
 from tests.bus.test_load import dobby_is_unharmed
 from tests.fake_dobby.client import Client
 
-CLOSED_LIST = {error.dbus_name for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "dbus_name")} - {
-    errors.Failed.dbus_name
-}
+CLOSED_LIST = {
+    error.dbus_name
+    for error in vars(errors).values()
+    if isinstance(error, type) and hasattr(error, "dbus_name")
+} - {errors.Failed.dbus_name}
 # What D-Bus can carry: no NUL, no surrogates.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200)
 STRINGS = st.one_of(
     TEXT,
     st.sampled_from(
-        ["", " ", "app", "734", "0", "-1", "-a", "--help", "/", "//", "/etc", "..", "a/b", "\n", "%s", "\x1b[2J", "{}", "null"]
+        [
+            "",
+            " ",
+            "app",
+            "734",
+            "0",
+            "-1",
+            "-a",
+            "--help",
+            "/",
+            "//",
+            "/etc",
+            "..",
+            "a/b",
+            "\n",
+            "%s",
+            "\x1b[2J",
+            "{}",
+            "null",
+        ]
     ),
     st.integers().map(str),
     st.binary(max_size=40).map(lambda b: b.hex()),
@@ -30,7 +51,11 @@ METHODS: list[tuple[str, str]] = [
     ("getContainerState", "s"), ("getContainerInfo", "s"), ("startContainer", "ssssas"), ("startContainerFromDobbySpec", "sss"),
     ("stopContainer", "sb"), ("pauseContainer", "s"), ("resumeContainer", "s"), ("execCommand", "sss"), ("executeCommand", "sss"),
 ]  # fmt: skip
-VALUES: dict[str, st.SearchStrategy[Any]] = {"s": STRINGS, "b": st.booleans(), "as": st.lists(STRINGS, max_size=5)}
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "s": STRINGS,
+    "b": st.booleans(),
+    "as": st.lists(STRINGS, max_size=5),
+}
 
 
 def arguments(signature: str) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -60,7 +85,9 @@ async def test_junk_gets_a_clear_error(oci: Client) -> None:
         assert set(names) <= CLOSED_LIST | {"reply"}
 
     junk = given(st.lists(CALLS, min_size=1, max_size=12))(check)
-    bounded = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)(junk)
+    bounded = settings(
+        max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    )(junk)
     await asyncio.to_thread(bounded)
     assert await oci.oci("listContainers") == []
     await dobby_is_unharmed(oci)
@@ -68,9 +95,19 @@ async def test_junk_gets_a_clear_error(oci: Client) -> None:
 
 @pytest.mark.parametrize(
     ("signature", "values"),
-    [("", ()), ("i", (1,)), ("ss", ("a", "b")), ("as", (["a"],)), ("v", (("s", "a"),)), ("(s)", (("a",),)), ("o", ("/a",))],
+    [
+        ("", ()),
+        ("i", (1,)),
+        ("ss", ("a", "b")),
+        ("as", (["a"],)),
+        ("v", (("s", "a"),)),
+        ("(s)", (("a",),)),
+        ("o", ("/a",)),
+    ],
 )
-async def test_arguments_of_the_wrong_type(oci: Client, signature: str, values: tuple[Any, ...]) -> None:
+async def test_arguments_of_the_wrong_type(
+    oci: Client, signature: str, values: tuple[Any, ...]
+) -> None:
     with pytest.raises(ErrorReply) as refused:
         await oci.oci("getContainerState", signature, *values)
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
@@ -86,12 +123,18 @@ async def test_the_log_cannot_be_forged(capsys: pytest.CaptureFixture[str], oci:
 async def test_a_refused_call_leaves_nothing_behind(oci: Client) -> None:
     """An error that is kept keeps its frames, and these the arguments: megabytes a call until the garbage collector runs."""
     gc.collect()
-    before = {id(e) for e in gc.get_objects() if isinstance(e, errors.BridgeError)}  # of other tests' daemons
+    before = {
+        id(e) for e in gc.get_objects() if isinstance(e, errors.BridgeError)
+    }  # of other tests' daemons
     gc.disable()
     try:
         for text in ("x" * (2 << 20), "nosuch"):
             await oci.refused("getContainerState", "s", text)
             await asyncio.sleep(0)  # the call's task ends
-            assert [e.text for e in gc.get_objects() if isinstance(e, errors.BridgeError) and id(e) not in before] == []
+            assert [
+                e.text
+                for e in gc.get_objects()
+                if isinstance(e, errors.BridgeError) and id(e) not in before
+            ] == []
     finally:
         gc.enable()

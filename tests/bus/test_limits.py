@@ -25,7 +25,10 @@ async def test_one_caller_too_many_calls(
     start_dobby()
     await start_bridge(limits=Limits(per_caller=3))
     await client.until_property("DobbyAvailable", wanted=True)
-    waits = [asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 0)) for _ in range(3)]
+    waits = [
+        asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 0))
+        for _ in range(3)
+    ]
     await asyncio.sleep(0)  # they are sent, and in one burst with what follows
     for member, arguments in (
         ("listContainers", ("",)),
@@ -34,7 +37,10 @@ async def test_one_caller_too_many_calls(
     ):
         name, text = await client.refused(member, *arguments)
         assert name == "LimitsExceeded"
-        assert text == f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
+        assert (
+            text
+            == f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
+        )
     assert await client.property("ContainerCount") == 0
 
     other = Client(await Bus.open(address))
@@ -45,7 +51,9 @@ async def test_one_caller_too_many_calls(
     other.bus.close()
 
 
-async def test_a_reload_changes_it_live(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+async def test_a_reload_changes_it_live(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
     start_dobby()
     daemon = await start_bridge(limits=Limits(per_caller=1))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -59,7 +67,10 @@ async def test_a_reload_changes_it_live(client: Client, start_dobby: StartDobby,
 
 
 async def test_a_call_no_longer_counts_when_its_reply_goes_out(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A caller that keeps as many under way as it may has the reply, and sends its next call, before we do anything else."""
     start_dobby()
@@ -78,7 +89,9 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
     assert under_way_at_replies == [0, 0, 0]
 
 
-async def test_a_burst_of_calls_that_take_no_time(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> None:
+async def test_a_burst_of_calls_that_take_no_time(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
     """The ones that counted are over before the ones too many are refused: these get their reply as well."""
     start_dobby()
     daemon = await start_bridge(limits=Limits(per_caller=1))
@@ -96,7 +109,11 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
     await start_bridge(limits=Limits(per_user=5))
     await client.until_property("DobbyAvailable", wanted=True)
     others = [Client(await Bus.open(address)) for _ in range(3)]
-    waits = [asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 0)) for other in others for _ in range(3)]
+    waits = [
+        asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 0))
+        for other in others
+        for _ in range(3)
+    ]
     done: set[asyncio.Task[tuple[str, str]]] = set()
     async with asyncio.timeout(15):
         while len(done) < 4:
@@ -104,13 +121,17 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
     refusals = [task.result() for task in done]
     assert {name for name, _ in refusals} == {"LimitsExceeded"}
     assert (
-        refusals[0][1] == f"waitForState: 5 reads and waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+        refusals[0][1]
+        == f"waitForState: 5 reads and waits of user {os.getuid()} are under way already (limits.per_user); await one first"
     )
     assert len(done) == 4
     for other in others:
         other.bus.close()
     async with asyncio.timeout(15):  # until they have been seen to leave
-        while "LimitsExceeded" in (await client.refused("waitForState", "sst", "never", "Running", 400_000))[0]:
+        while (
+            "LimitsExceeded"
+            in (await client.refused("waitForState", "sst", "never", "Running", 400_000))[0]
+        ):
             pass
     for task in waits:
         task.cancel()
@@ -118,18 +139,35 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
 
 
 async def test_all_waits_together_are_bounded_and_take_no_other_turn(
-    address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch
+    address: str,
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(admission, "MAX_UNDER_WAY", 6)
     start_dobby()
     await start_bridge(limits=Limits(per_caller=4))
     await client.until_property("DobbyAvailable", wanted=True)
     others = [Client(await Bus.open(address)) for _ in range(2)]
-    waits = [asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 500_000)) for other in others for _ in range(4)]
+    waits = [
+        asyncio.create_task(other.refused("waitForState", "sst", "never", "Running", 500_000))
+        for other in others
+        for _ in range(4)
+    ]
     await asyncio.sleep(0)
     assert await client.oci("listContainers") == []
     assert (await client.refused("pauseContainer", "s", "no-such"))[0] == "NoSuchContainer"
     refusals = [(name, text) for name, text in await asyncio.gather(*waits) if name != "Timeout"]
-    assert refusals == [("LimitsExceeded", "waitForState: too many waits are under way already; try again later")] * 2
+    assert (
+        refusals
+        == [
+            (
+                "LimitsExceeded",
+                "waitForState: too many waits are under way already; try again later",
+            )
+        ]
+        * 2
+    )
     for other in others:
         other.bus.close()

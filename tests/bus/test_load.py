@@ -41,7 +41,12 @@ async def test_two_hundred_callers_at_once(oci: Client, address: str, tmp_path: 
         return said
 
     said = sum(await asyncio.gather(*map(use, callers)), Counter[str]())
-    assert said == {"('app', 'Running')": 200, "('s', 'app')": 200, "[(734, 'app')]": 200, "None": 200}
+    assert said == {
+        "('app', 'Running')": 200,
+        "('s', 'app')": 200,
+        "[(734, 'app')]": 200,
+        "None": 200,
+    }
     for bus in buses:
         bus.close()
     await dobby_is_unharmed(oci)
@@ -61,7 +66,9 @@ async def test_ten_thousand_calls_in_a_row(oci: Client, tmp_path: Path) -> None:
 
 async def test_reads_are_answered_while_a_start_takes_long(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    start = asyncio.create_task(oci.start("slow", make_bundle(tmp_path, "slow-start", start="3000")))
+    start = asyncio.create_task(
+        oci.start("slow", make_bundle(tmp_path, "slow-start", start="3000"))
+    )
     await oci.until_dobby_has("StartFromBundle", 2)
 
     assert await oci.oci("listContainers") == [(734, "app")]
@@ -83,19 +90,29 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
     await client.start("app", make_bundle(tmp_path, "sleep"))
     slow = str(make_bundle(tmp_path, "slow-start", start="1000"))
 
-    start = asyncio.create_task(client.refused("startContainer", "ssssas", "slow", slow, "", "", []))
+    start = asyncio.create_task(
+        client.refused("startContainer", "ssssas", "slow", slow, "", "", [])
+    )
     await client.until_dobby_has("StartFromBundle", 2)
     info = asyncio.create_task(client.refused("getContainerInfo", "s", "app"))
     assert (await start)[0] == "Timeout"
     name, said = await info
-    assert (name, 'getContainerInfo of "app"' in said, 'StartFromBundle of "slow"' in said) == ("Timeout", True, True), said
+    assert (name, 'getContainerInfo of "app"' in said, 'StartFromBundle of "slow"' in said) == (
+        "Timeout",
+        True,
+        True,
+    ), said
     # It happens all the same: the late reply feeds the mirror, and nobody may start a second one meanwhile.
-    assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[0] == "ContainerExists"
+    assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[
+        0
+    ] == "ContainerExists"
     await client.until_signal("onContainerStarted", 879, "slow")
     assert await client.oci("getContainerInfo", "s", "slow")
 
 
-async def test_a_line_that_is_full(client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path) -> None:
+async def test_a_line_that_is_full(
+    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+) -> None:
     start_dobby()
     await start_bridge(limits=Limits(in_flight=2, queued=3))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -121,7 +138,9 @@ async def test_a_shared_question_times_out_for_nobody_else(
     await start_bridge(timeouts=Timeouts(call=Duration(0.4)))
     await client.until_property("DobbyAvailable", wanted=True)
     await client.start("app", make_bundle(tmp_path, "sleep"))
-    start = asyncio.create_task(client.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
+    start = asyncio.create_task(
+        client.start("slow", make_bundle(tmp_path, "slow-start", start="1500"))
+    )
     await client.until_dobby_has("StartFromBundle", 2)
     while not start.done():
         assert await client.oci("getContainerState", "s", "app") == ("app", "Running")
@@ -136,7 +155,9 @@ async def test_more_containers_than_places_in_the_line(
     await client.listen()
     await client.until_signal("Ready")
     for n in range(8):
-        await client.dobby("StartFromBundle", "ssah", f"c{n}", str(make_bundle(tmp_path, f"b{n}")), [])
+        await client.dobby(
+            "StartFromBundle", "ssah", f"c{n}", str(make_bundle(tmp_path, f"b{n}")), []
+        )
     await start_bridge(limits=Limits(in_flight=4, queued=2))
     assert await client.property("DobbyStatus") == "ready"
     assert await client.property("ContainerCount") == 8
@@ -149,15 +170,23 @@ async def test_slots_that_others_take_do_not_make_dobby_deaf(oci: Client, tmp_pa
     await oci.until_dobby_has("StartFromBundle", 2)
     others = [asyncio.create_task(oci.dobby("GetState", "i", 734)) for _ in range(25)]
     await oci.until_dobby_has("GetState", 25)
-    ours = [asyncio.create_task(oci.oci("execCommand", "sss", "app", "", "true")) for _ in range(60)]
+    ours = [
+        asyncio.create_task(oci.oci("execCommand", "sss", "app", "", "true")) for _ in range(60)
+    ]
 
     assert await asyncio.gather(*ours) == [None] * 60
     await asyncio.gather(slow, *others)
-    statuses = [body[1]["DobbyStatus"][1] for member, body in oci.signals if member == "PropertiesChanged" and "DobbyStatus" in body[1]]
+    statuses = [
+        body[1]["DobbyStatus"][1]
+        for member, body in oci.signals
+        if member == "PropertiesChanged" and "DobbyStatus" in body[1]
+    ]
     assert "deaf" not in statuses
 
 
-async def test_a_caller_gets_its_order_also_through_a_full_pool(oci: Client, tmp_path: Path) -> None:
+async def test_a_caller_gets_its_order_also_through_a_full_pool(
+    oci: Client, tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     for member in ("pauseContainer", "resumeContainer"):
         await oci.oci(member, "s", "app")
@@ -165,7 +194,10 @@ async def test_a_caller_gets_its_order_also_through_a_full_pool(oci: Client, tmp
     await oci.until_dobby_has("StartFromBundle", 2)
     others = [asyncio.create_task(oci.dobby("GetState", "i", 734)) for _ in range(REPLY_SLOTS - 1)]
     await oci.until_dobby_has("GetState", REPLY_SLOTS - 1)
-    pairs = [asyncio.create_task(oci.oci(member, "s", "app")) for member in ("pauseContainer", "resumeContainer") * 3]
+    pairs = [
+        asyncio.create_task(oci.oci(member, "s", "app"))
+        for member in ("pauseContainer", "resumeContainer") * 3
+    ]
 
     assert await asyncio.gather(*pairs) == [None] * 6
     await asyncio.gather(slow, *others)

@@ -18,11 +18,17 @@ async def get(client: Client) -> dict[str, str]:
 
 
 async def put(client: Client, name: str, value: str) -> None:
-    await client.call(OCI, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, name, ("s", value))
+    await client.call(
+        OCI, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, name, ("s", value)
+    )
 
 
 async def test_the_level(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
-    assert await get(oci) == {"LogLevel": "debug", "LogTarget": "console", "SyslogIdentifier": "ocibridge"}
+    assert await get(oci) == {
+        "LogLevel": "debug",
+        "LogTarget": "console",
+        "SyslogIdentifier": "ocibridge",
+    }
     await put(oci, "LogLevel", "err")
     assert (await get(oci))["LogLevel"] == "err"
     capfd.readouterr()
@@ -35,14 +41,20 @@ async def test_the_level(oci: Client, capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr().err.count("stopContainer") == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("LogLevel", "loud"), ("LogLevel", ""), ("LogTarget", "printer")])
-async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("LogLevel", "loud"), ("LogLevel", ""), ("LogTarget", "printer")]
+)
+async def test_a_wrong_word(
+    oci: Client, capfd: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
     before = await get(oci)
     capfd.readouterr()
     with pytest.raises(ErrorReply) as refused:
         await put(oci, name, value)
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
-    assert refused.value.text.startswith(f'log {name.removeprefix("Log").lower()} "{value}": expected one of ')
+    assert refused.value.text.startswith(
+        f'log {name.removeprefix("Log").lower()} "{value}": expected one of '
+    )
     assert await get(oci) == before
     await oci.oci("listContainers")  # by now it has been logged
     told = capfd.readouterr().err
@@ -51,7 +63,9 @@ async def test_a_wrong_word(oci: Client, capfd: pytest.CaptureFixture[str], name
     assert "Traceback" not in told
 
 
-async def test_a_level_that_hides_everything_does_not_hide_who_set_it(oci: Client, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_level_that_hides_everything_does_not_hide_who_set_it(
+    oci: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Whoever may call everything may silence the log, but not unseen (design 10: who asked is in the journal)."""
     capfd.readouterr()
     await put(oci, "LogLevel", "emerg")

@@ -26,9 +26,13 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("container_id", ["x" * 129, "é" * 65, LONG], ids=["129 bytes", "130 bytes", "1 MiB"])
+@pytest.mark.parametrize(
+    "container_id", ["x" * 129, "é" * 65, LONG], ids=["129 bytes", "130 bytes", "1 MiB"]
+)
 @pytest.mark.parametrize(("member", "signature", "rest"), CALLS, ids=[call[0] for call in CALLS])
-async def test_a_long_id(oci: Client, member: str, signature: str, rest: tuple[object, ...], container_id: str) -> None:
+async def test_a_long_id(
+    oci: Client, member: str, signature: str, rest: tuple[object, ...], container_id: str
+) -> None:
     before = (await oci.report())["calls"]
     name, text = await oci.refused(member, signature, container_id, *rest)
     assert (name, text.startswith("containerId "), len(text) < 400) == ("InvalidArgs", True, True)

@@ -15,7 +15,9 @@ from tests.fake_dobby.client import Client
 SPEC = '{"version": "1.1", "args": ["sleep", "99"], "memLimit": 41943040}'
 
 
-async def test_start_has_announced_the_container_before_it_returns(oci: Client, tmp_path: Path) -> None:
+async def test_start_has_announced_the_container_before_it_returns(
+    oci: Client, tmp_path: Path
+) -> None:
     descriptor = await oci.start("app", make_bundle(tmp_path, "sleep"))
 
     assert descriptor == 734
@@ -48,7 +50,9 @@ async def test_a_known_id_exists_already(oci: Client, tmp_path: Path) -> None:
 async def test_of_two_starts_at_once_the_second_is_refused(oci: Client, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, "sleep")
     first = asyncio.create_task(oci.start("app", bundle))
-    second = asyncio.create_task(oci.refused("startContainer", "ssssas", "app", str(bundle), "", "", []))
+    second = asyncio.create_task(
+        oci.refused("startContainer", "ssssas", "app", str(bundle), "", "", [])
+    )
 
     assert (await second)[0] == "ContainerExists"
     assert await first == 734
@@ -84,12 +88,16 @@ async def test_what_dobby_must_not_see_is_refused_before(oci: Client, tmp_path: 
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_an_encrypted_bundle_is_not_started_as_if_it_were_plain(oci: Client, tmp_path: Path, slash: str) -> None:
+async def test_an_encrypted_bundle_is_not_started_as_if_it_were_plain(
+    oci: Client, tmp_path: Path, slash: str
+) -> None:
     bundle = make_bundle(tmp_path, "secret")
     for name in ("rootfs.img", "config.json.jwt"):
         (bundle / name).touch()
 
-    assert (await oci.refused("startContainer", "ssssas", "app", f"{bundle}{slash}", "", "", []))[0] == "NotSupported"
+    assert (await oci.refused("startContainer", "ssssas", "app", f"{bundle}{slash}", "", "", []))[
+        0
+    ] == "NotSupported"
 
 
 async def test_a_start_that_dobby_refuses_says_why_it_may_be(oci: Client, tmp_path: Path) -> None:
@@ -104,7 +112,9 @@ async def test_a_start_that_dobby_refuses_says_why_it_may_be(oci: Client, tmp_pa
 
 
 async def test_a_bundle_that_we_cannot_see_is_left_to_dobby(oci: Client) -> None:
-    assert (await oci.refused("startContainer", "ssssas", "app", "/no/such/bundle", "", "", []))[0] == "DobbyRefused"
+    assert (await oci.refused("startContainer", "ssssas", "app", "/no/such/bundle", "", "", []))[
+        0
+    ] == "DobbyRefused"
     assert (await oci.report())["calls"]["StartFromBundle"] == 1
 
 
@@ -173,7 +183,9 @@ async def test_a_second_stop_joins_the_first(oci: Client, tmp_path: Path) -> Non
 async def test_a_stop_with_force_does_not_join_one_without(
     client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
 ) -> None:
-    start_dobby(durations={"Reap": 500})  # so that the gentle one still finds it paused when it asks why it was refused
+    start_dobby(
+        durations={"Reap": 500}
+    )  # so that the gentle one still finds it paused when it asks why it was refused
     await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
     oci = client
@@ -199,7 +211,9 @@ async def test_a_container_that_ends_while_we_ask_is_stopped(oci: Client, tmp_pa
     assert oci.heard("onContainerStopped") == [("onContainerStopped", 734, "slow")]
 
 
-async def test_a_container_that_ends_before_dobby_comes_to_our_stop(oci: Client, tmp_path: Path) -> None:
+async def test_a_container_that_ends_before_dobby_comes_to_our_stop(
+    oci: Client, tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     slow = asyncio.create_task(oci.start("slow", make_bundle(tmp_path, "slow-start", start="1500")))
     await oci.until_dobby_has("StartFromBundle", 2)
@@ -288,7 +302,9 @@ async def test_info_that_would_kill_dobby_is_refused(oci: Client, tmp_path: Path
         ("s", '["{\\"a\\": NaN}"]', "JSON"),
     ],
 )
-async def test_info_that_is_no_answer(oci: Client, tmp_path: Path, signature: str, body: str, named: str) -> None:
+async def test_info_that_is_no_answer(
+    oci: Client, tmp_path: Path, signature: str, body: str, named: str
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("AnswersInstead", "sss", "GetInfo", signature, body)
 

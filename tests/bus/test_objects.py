@@ -39,11 +39,17 @@ def told(oci: Client) -> list[tuple[Any, ...]]:
 async def ends(client: Client, container_id: str) -> dict[str, Any]:
     """The exit that containerExited has told of."""
     await client.until_signal("containerExited", container_id)
-    exits = [body[2] for member, body in client.signals if member == "containerExited" and body[0] == container_id]
+    exits = [
+        body[2]
+        for member, body in client.signals
+        if member == "containerExited" and body[0] == container_id
+    ]
     return {name: value for name, (_, value) in exits[-1].items()}
 
 
-async def test_the_life_of_a_container_in_its_order(oci: Client, told: list[tuple[Any, ...]], tmp_path: Path) -> None:
+async def test_the_life_of_a_container_in_its_order(
+    oci: Client, told: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     await oci.oci("resumeContainer", "s", "app")
@@ -68,7 +74,9 @@ async def test_the_life_of_a_container_in_its_order(oci: Client, told: list[tupl
     ]
 
 
-async def test_a_bad_end_is_told_as_a_failure_first(oci: Client, told: list[tuple[Any, ...]], tmp_path: Path) -> None:
+async def test_a_bad_end_is_told_as_a_failure_first(
+    oci: Client, told: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     del told[:]
     await oci.fate("Exits", "si", "app", 139)
@@ -92,11 +100,23 @@ async def test_the_object_shows_what_is_known(oci: Client, tmp_path: Path) -> No
     await oci.dobby("StartFromBundle", "ssah", "other", str(make_bundle(tmp_path, "other")), [])
     await oci.until_signal("onContainerStarted", 439)
     objects = await oci.objects()
-    assert sorted(objects) == [f"{OBJECT_PATH}/container/{name}" for name in ("a_2eb_2dc", "app", "other")]
+    assert sorted(objects) == [
+        f"{OBJECT_PATH}/container/{name}" for name in ("a_2eb_2dc", "app", "other")
+    ]
     app = objects.pop(APP)
     assert app.pop("StartedAt") == app.pop("StateChangedAt") > 1_700_000_000_000_000
-    assert app == {"Id": "app", "Descriptor": 734, "State": "Running", "SubState": "Running", "Origin": "bundle", "BundlePath": str(bundle)}
-    assert {o["Id"]: (o["Origin"], o["BundlePath"]) for o in objects.values()} == {"a.b-c": ("spec", ""), "other": ("unknown", "")}
+    assert app == {
+        "Id": "app",
+        "Descriptor": 734,
+        "State": "Running",
+        "SubState": "Running",
+        "Origin": "bundle",
+        "BundlePath": str(bundle),
+    }
+    assert {o["Id"]: (o["Origin"], o["BundlePath"]) for o in objects.values()} == {
+        "a.b-c": ("spec", ""),
+        "other": ("unknown", ""),
+    }
 
 
 async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
@@ -121,7 +141,11 @@ async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
 async def test_two_stops_on_the_object_are_both_answered(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "stubborn", term="ignored"))
     stops = [oci.on("app", "stop", "b", False) for _ in range(2)]
-    assert await asyncio.gather(*stops, oci.on("app", "waitForState", "st", "Stopped", 0)) == [None, None, "Stopped"]
+    assert await asyncio.gather(*stops, oci.on("app", "waitForState", "st", "Stopped", 0)) == [
+        None,
+        None,
+        "Stopped",
+    ]
     assert (await oci.report())["calls"]["Stop"] == 1
 
 
@@ -134,7 +158,10 @@ async def test_an_id_used_again_is_a_new_object(oci: Client, tmp_path: Path) -> 
     second = (await oci.objects())[APP]
     assert (first["Descriptor"], second["Descriptor"]) == (734, 879)
     assert second["StartedAt"] > first["StartedAt"]
-    came_and_went = [line[0].removeprefix("Interfaces") for line in oci.heard("InterfacesAdded", "InterfacesRemoved")]
+    came_and_went = [
+        line[0].removeprefix("Interfaces")
+        for line in oci.heard("InterfacesAdded", "InterfacesRemoved")
+    ]
     assert came_and_went == ["Added", "Removed", "Added"]
 
 
@@ -147,7 +174,9 @@ async def test_an_id_used_again_is_a_new_object(oci: Client, tmp_path: Path) -> 
         (9, {"Reason": "crashed", "WaitStatus": 9, "Signal": 9, "CoreDumped": False}),
     ],
 )
-async def test_an_exit_that_nobody_asked_for(oci: Client, tmp_path: Path, status: int, expected: dict[str, Any]) -> None:
+async def test_an_exit_that_nobody_asked_for(
+    oci: Client, tmp_path: Path, status: int, expected: dict[str, Any]
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Exits", "si", "app", status)
     record = await ends(oci, "app")
@@ -178,7 +207,9 @@ async def test_a_refused_stop_has_no_part_in_a_later_end(oci: Client, tmp_path: 
     assert (record["Reason"], "RequestedBy" in record) == ("crashed", False)
 
 
-async def test_a_refused_stop_with_force_is_not_told_that_force_is_needed(oci: Client, tmp_path: Path) -> None:
+async def test_a_refused_stop_with_force_is_not_told_that_force_is_needed(
+    oci: Client, tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     await oci.fate("AnswersInstead", "sss", "Stop", "b", "[false]")
@@ -220,11 +251,16 @@ async def test_a_restart_on_crash_changes_the_start_and_ends_nothing(oci: Client
     async with asyncio.timeout(10):
         await changed.wait()
     assert (await oci.objects())[APP]["StartedAt"] > before
-    assert oci.heard("onContainerStopped", "containerExited", "onContainerFailed", "InterfacesRemoved") == []
+    assert (
+        oci.heard("onContainerStopped", "containerExited", "onContainerFailed", "InterfacesRemoved")
+        == []
+    )
 
 
 @pytest.fixture
-async def swept(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> Client:
+async def swept(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> Client:
     """Swept every 0.2 s, and one container there."""
     start_dobby(hibernation=True)
     await start_bridge(sweep_interval=Duration(0.2))
@@ -260,7 +296,9 @@ async def test_others_hibernation_is_announced_by_its_signal(swept: Client) -> N
 
 async def test_a_sweep_waits_for_a_busy_dobby(swept: Client, tmp_path: Path) -> None:
     await swept.until_dobby_has("GetState")
-    start = asyncio.create_task(swept.start("slow", make_bundle(tmp_path, "slow-start", start="1000")))
+    start = asyncio.create_task(
+        swept.start("slow", make_bundle(tmp_path, "slow-start", start="1000"))
+    )
     await swept.until_dobby_has("StartFromBundle", 2)
     before = (await swept.report())["calls"]["List"]
     await start

@@ -23,7 +23,12 @@ DEATHS = int(os.environ.get("OCIBRIDGE_DEATHS", "100"))
 
 @pytest.mark.timeout(120 + 3 * DEATHS)
 async def test_an_observer_of_many_deaths(
-    client: Client, address: str, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    address: str,
+    start_dobby: StartDobby,
+    start_bridge: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exit_tracker, "GRACE_SECONDS", 0.1)
     bundles = make_bundles(tmp_path)
@@ -46,10 +51,17 @@ async def test_an_observer_of_many_deaths(
                 client.signals.clear()
                 await client.until_heard(1, "InterfacesRemoved")
         dobby.kill()
-        await client.until(lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects)
+        await client.until(
+            lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
+        )
         assert (observer.complaints, observer.objects) == ([], {})
         # Each start that Dobby told of is told once, and each has had its end.
-        assert said["Started"] == said["onContainerStarted"] == said["onContainerStopped"] == observer.ended
+        assert (
+            said["Started"]
+            == said["onContainerStarted"]
+            == said["onContainerStopped"]
+            == observer.ended
+        )
 
     start_dobby(durations=QUICK)
     await client.until(lambda: observer.properties["DobbyAvailable"])

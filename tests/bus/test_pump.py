@@ -53,7 +53,9 @@ def test_budgets_are_few() -> None:
     assert budgets.is_spent(b":1.%d" % (MAX_ACCOUNTS + 9))
 
 
-async def test_a_burst_does_not_keep_the_loop(address: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_burst_does_not_keep_the_loop(
+    address: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 200 signals that lie in the socket, each loop iteration takes 10; whatever else is due runs between."""
     monkeypatch.setattr(pump, "TURN_MESSAGES", 10)
     monkeypatch.setattr(pump, "TURN_SECONDS", 1e9)
@@ -103,7 +105,10 @@ async def test_who_asks_the_library_too_much_is_refused_and_others_are_not(
         with pytest.raises(ErrorReply) as refused:
             await other.call(OURS, path, interface, member, signature, *arguments)
         assert refused.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
-        assert refused.value.text == "too many calls of this connection at once; read the replies, then ask again"
+        assert (
+            refused.value.text
+            == "too many calls of this connection at once; read the replies, then ask again"
+        )
     assert await other.oci("listContainers") == []
     third = Client(await Bus.open(address))
     assert await third.property("ContainerCount") == 0
@@ -113,7 +118,12 @@ async def test_who_asks_the_library_too_much_is_refused_and_others_are_not(
 
 
 async def test_without_it_everything_is_served_all_the_same(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
 ) -> None:
     """With another bus library python-sdbus drives the connection; that is said once, and costs only what it says."""
     monkeypatch.setitem(pump.SYMBOLS, "sd_bus_no_such_function", (None, []))
@@ -122,14 +132,20 @@ async def test_without_it_everything_is_served_all_the_same(
     assert daemon._bus._pump is None
     assert capfd.readouterr().err.count("the bus library is another one than expected") == 1
     await client.until_property("DobbyAvailable", wanted=True)
-    await client.start("app", make_bundle(tmp_path, "sleep", info='{"x": "' + "y" * (1 << 20) + '"}'))
+    await client.start(
+        "app", make_bundle(tmp_path, "sleep", info='{"x": "' + "y" * (1 << 20) + '"}')
+    )
     assert len((await client.oci("getContainerInfo", "s", "app"))["x"][1]) == 1 << 20
     with pytest.raises(ErrorReply) as refused:
-        await client.call(OURS, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, "LogLevel", ("s", "loud"))
+        await client.call(
+            OURS, LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL, "LogLevel", ("s", "loud")
+        )
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
 
 
-async def test_it_is_not_attached_to_another_library(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_not_attached_to_another_library(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = client.bus._connection
     assert Pump.attach(connection) is not None
     struct = pump._SdBusObject.from_address(id(connection) + object.__basicsize__)
@@ -143,7 +159,9 @@ async def test_it_is_not_attached_to_another_library(client: Client, monkeypatch
     assert sd.SdBus.__basicsize__ > 41
 
 
-async def test_one_rule_for_all_containers(client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path) -> None:
+async def test_one_rule_for_all_containers(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
+) -> None:
     """The bus gives a connection 512 rules and no more."""
     start_dobby()
     daemon = await start_bridge()

@@ -15,7 +15,9 @@ from tests.fake_dobby.client import BOUND, Client
 
 
 @pytest.mark.parametrize("signature", ["u", "x", "y", "n"])
-async def test_a_start_that_is_answered_with_another_integer(oci: Client, tmp_path: Path, signature: str) -> None:
+async def test_a_start_that_is_answered_with_another_integer(
+    oci: Client, tmp_path: Path, signature: str
+) -> None:
     await oci.fate("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
     bundle = str(make_bundle(tmp_path, "sleep"))
     name, said = await oci.refused("startContainer", "ssssas", "app", bundle, "", "", [])
@@ -30,13 +32,20 @@ async def test_a_state_that_is_answered_with_another_integer(oci: Client, tmp_pa
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
 
 
-@pytest.mark.parametrize(("member", "signature", "body"), [("Started", "us", '[91, "ghost"]'), ("Stopped", "xs", '[734, "app"]')])
-async def test_a_signal_of_other_integers_changes_nothing(oci: Client, tmp_path: Path, member: str, signature: str, body: str) -> None:
+@pytest.mark.parametrize(
+    ("member", "signature", "body"),
+    [("Started", "us", '[91, "ghost"]'), ("Stopped", "xs", '[734, "app"]')],
+)
+async def test_a_signal_of_other_integers_changes_nothing(
+    oci: Client, tmp_path: Path, member: str, signature: str, body: str
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("Says", "sss", member, signature, body)
     assert await oci.oci("listContainers") == [(734, "app")]
     assert await oci.property("ContainerCount") == 1
-    assert oci.heard("onContainerStarted", "onContainerStopped") == [("onContainerStarted", 734, "app")]
+    assert oci.heard("onContainerStarted", "onContainerStopped") == [
+        ("onContainerStarted", 734, "app")
+    ]
 
 
 async def signal_with(address: str, client: Client, signature: str, *body: Any) -> Message:
@@ -53,9 +62,18 @@ async def signal_with(address: str, client: Client, signature: str, *body: Any) 
 
 @pytest.mark.parametrize(
     ("signature", "body"),
-    [("i", (1,)), ("u", (1,)), ("aias", ([1], ["a"])), ("isi", (1, "a", 2)), ("a{sv}", ({"a": ("u", 1)},)), ("g", ("ai",))],
+    [
+        ("i", (1,)),
+        ("u", (1,)),
+        ("aias", ([1], ["a"])),
+        ("isi", (1, "a", 2)),
+        ("a{sv}", ({"a": ("u", 1)},)),
+        ("g", ("ai",)),
+    ],
 )
-async def test_the_signature_of_a_message(address: str, client: Client, signature: str, body: tuple[Any, ...]) -> None:
+async def test_the_signature_of_a_message(
+    address: str, client: Client, signature: str, body: tuple[Any, ...]
+) -> None:
     message = await signal_with(address, client, signature, *body)
     assert signature_of(message) == signature
     message.parse_to_tuple()

@@ -30,7 +30,9 @@ async def dobby(start_dobby: StartDobby) -> Process:
 
 
 @pytest.fixture
-async def starting(clock: Clock, dobby: Process, client: Client, start_bridge: Callable[..., Any], tmp_path: Path) -> AsyncIterator[Client]:
+async def starting(
+    clock: Clock, dobby: Process, client: Client, start_bridge: Callable[..., Any], tmp_path: Path
+) -> AsyncIterator[Client]:
     """A caller of ocibridge while Dobby is held by a start that does not end."""
     assert dobby.child.poll() is None
     await start_bridge()
@@ -59,7 +61,9 @@ async def pings(client: Client) -> int:
     return count
 
 
-async def test_a_dobby_that_answers_ping_is_busy_and_only_for_so_long(starting: Client, clock: Clock) -> None:
+async def test_a_dobby_that_answers_ping_is_busy_and_only_for_so_long(
+    starting: Client, clock: Clock
+) -> None:
     await pass_time(starting, clock, WORKLESS_SECONDS - 1)
     assert await starting.property("DobbyStatus") == "ready"
     assert await pings(starting) >= WORKLESS_SECONDS / 2 - 2
@@ -67,7 +71,9 @@ async def test_a_dobby_that_answers_ping_is_busy_and_only_for_so_long(starting: 
     assert await starting.property("DobbyStatus") == "stalled"
 
 
-async def test_an_answered_ping_ends_the_silence(starting: Client, clock: Clock, dobby: Process) -> None:
+async def test_an_answered_ping_ends_the_silence(
+    starting: Client, clock: Clock, dobby: Process
+) -> None:
     """After many answered ones, a single late answer is no stall."""
     await pass_time(starting, clock, 2 * SILENT_SECONDS)
     before = await pings(starting)
@@ -80,7 +86,9 @@ async def test_an_answered_ping_ends_the_silence(starting: Client, clock: Clock,
     assert await pings(starting) > before
 
 
-async def test_a_ping_that_is_not_answered_is_a_stall(starting: Client, clock: Clock, dobby: Process) -> None:
+async def test_a_ping_that_is_not_answered_is_a_stall(
+    starting: Client, clock: Clock, dobby: Process
+) -> None:
     await pass_time(starting, clock, 2 * SILENT_SECONDS)
     with dobby.frozen():
         for _ in range(round(SILENT_SECONDS / INTERVAL) + 2):

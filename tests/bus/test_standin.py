@@ -17,8 +17,12 @@ from tests.fake_dobby.processes import Process
 
 CAPTURES = Path(__file__).parents[1] / "fake_dobby" / "captures"
 CALL = re.compile(r"\[ *[\d.]+\] -> #(\d+) (\w+)\.(\w+)\((.*?)\) (\(.*\))$")
-ANSWER = re.compile(r"\[ *[\d.]+\] <- (?:REPLY|ERROR ([\w.]+)) sig='\w*' body=(\(.*\)) \(#(\d+), [\d.]+ ms\)$")
-SIGNAL = re.compile(r"\[ *[\d.]+\] <- SIGNAL org\.rdk\.dobby\.\w+\.(\w+) path=\S+ sig='\w*' body=(\(.*\))$")
+ANSWER = re.compile(
+    r"\[ *[\d.]+\] <- (?:REPLY|ERROR ([\w.]+)) sig='\w*' body=(\(.*\)) \(#(\d+), [\d.]+ ms\)$"
+)
+SIGNAL = re.compile(
+    r"\[ *[\d.]+\] <- SIGNAL org\.rdk\.dobby\.\w+\.(\w+) path=\S+ sig='\w*' body=(\(.*\))$"
+)
 STANDARD = {"Peer", "Introspectable", "Properties", "ObjectManager"}
 # Not replayed: calls to another object, or with no interface, which the line does not tell; Peer, which libdbus answers
 # in its own words; a relative path; SetAIDbusAddress and debug1, which the stand-in has not.
@@ -40,12 +44,16 @@ class Replay:
     descriptors: dict[int, int]
     position: int = 0
 
-    async def call(self, word: str, member: str, signature: str, arguments: tuple[Any, ...]) -> tuple[str | None, tuple[Any, ...]]:
+    async def call(
+        self, word: str, member: str, signature: str, arguments: tuple[Any, ...]
+    ) -> tuple[str | None, tuple[Any, ...]]:
         interface = f"org.{'freedesktop.DBus' if word in STANDARD else 'rdk.dobby'}.{word}"
         if arguments and signature.startswith("i"):
             arguments = (self.descriptors.get(arguments[0], arguments[0]), *arguments[1:])
         try:
-            body = await self.client.call("org.rdk.dobby", "/org/rdk/dobby", interface, member, signature, *arguments)
+            body = await self.client.call(
+                "org.rdk.dobby", "/org/rdk/dobby", interface, member, signature, *arguments
+            )
         except ErrorReply as error:
             return error.name, (error.text,)
         return None, body
@@ -68,7 +76,9 @@ class Replay:
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in CAPTURES.glob("*.txt")))
-async def test_answers_as_the_capture_shows(name: str, client: Client, start_dobby: Callable[..., Process], tmp_path: Path) -> None:
+async def test_answers_as_the_capture_shows(
+    name: str, client: Client, start_dobby: Callable[..., Process], tmp_path: Path
+) -> None:
     make_capture_bundles(tmp_path / "bundles")
     await client.listen()
     start_dobby()
@@ -78,11 +88,18 @@ async def test_answers_as_the_capture_shows(name: str, client: Client, start_dob
     compared = 0
     for line in (CAPTURES / f"{name}.txt").read_text().splitlines():
         if (call := CALL.match(line)) and int(call[1]) not in ELSEWHERE.get(name, ()):
-            answers[call[1]] = await replay.call(call[2], call[3], call[4], ast.literal_eval(call[5]))
+            answers[call[1]] = await replay.call(
+                call[2], call[3], call[4], ast.literal_eval(call[5])
+            )
         elif (answer := ANSWER.match(line)) and answer[3] in answers:
             error, body = answers[answer[3]]
             wanted = replay.mapped(ast.literal_eval(answer[2]))
-            if error is None and wanted and isinstance(wanted[0], str) and wanted[0].startswith("{"):
+            if (
+                error is None
+                and wanted
+                and isinstance(wanted[0], str)
+                and wanted[0].startswith("{")
+            ):
                 assert json.loads(body[0]).keys() == json.loads(wanted[0]).keys()
             else:
                 assert (error, body) == (answer[1], wanted), line

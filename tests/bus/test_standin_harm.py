@@ -30,13 +30,20 @@ async def start(client: Client, bundle: Path, container_id: str = "app", socket:
     return descriptor
 
 
-async def mount(client: Client, source: str, *flags: str, target: str = "/mnt", data: str = "") -> bool:
+async def mount(
+    client: Client, source: str, *flags: str, target: str = "/mnt", data: str = ""
+) -> bool:
     done: bool = (await client.dobby("Mount", "issass", 734, source, target, list(flags), data))[0]
     return done
 
 
-@pytest.mark.parametrize("source", ["/", "//", "/tmp", "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir/x", "/usr/.."])
-async def test_a_mount_of_what_the_tunnel_is_in_removes_the_box(dobby: Client, tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize(
+    "source",
+    ["/", "//", "/tmp", "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir/x", "/usr/.."],
+)
+async def test_a_mount_of_what_the_tunnel_is_in_removes_the_box(
+    dobby: Client, tmp_path: Path, source: str
+) -> None:
     await start(dobby, make_bundle(tmp_path, "sleep"))
     assert (await dobby.report())["box_is_gone"] is False
     assert await mount(dobby, source, "bind") is False
@@ -50,7 +57,9 @@ async def test_a_busy_mount_stays_and_the_next_failing_one_removes_it(
     await client.listen()
     mountinfo, source = tmp_path / "mountinfo", tmp_path / "source"
     source.mkdir()
-    mountinfo.write_text(f"36 35 8:1 / {source}/disk rw - ext4 /dev/sda rw\n" if busy == "mounted below" else "")
+    mountinfo.write_text(
+        f"36 35 8:1 / {source}/disk rw - ext4 /dev/sda rw\n" if busy == "mounted below" else ""
+    )
     start_dobby(mountinfo=str(mountinfo))
     await client.until_signal("Ready")
     await start(client, make_bundle(tmp_path, "sleep"))
@@ -81,19 +90,29 @@ DEADLY: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "socket"), [case[1:] for case in DEADLY], ids=[case[0] for case in DEADLY])
-async def test_a_start_that_kills_it(dobby: Client, tmp_path: Path, changes: dict[str, Any], socket: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "socket"), [case[1:] for case in DEADLY], ids=[case[0] for case in DEADLY]
+)
+async def test_a_start_that_kills_it(
+    dobby: Client, tmp_path: Path, changes: dict[str, Any], socket: str
+) -> None:
     with pytest.raises(ErrorReply, match=GONE):
         await start(dobby, make_bundle(tmp_path, "deadly", changes=changes), socket=socket)
 
 
-@pytest.mark.parametrize("changes", [{"mounts": [{"destination": "/x"}]}, {"hooks": {"poststop": [HOOK]}}])
-async def test_what_kills_it_only_together_with_something_else(dobby: Client, tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"mounts": [{"destination": "/x"}]}, {"hooks": {"poststop": [HOOK]}}]
+)
+async def test_what_kills_it_only_together_with_something_else(
+    dobby: Client, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     assert await start(dobby, make_bundle(tmp_path, "odd", changes=changes)) == 734
 
 
 @pytest.mark.parametrize("plugins", [{"nosuch": {"required": False, "data": {}}}, {"logging": "x"}])
-async def test_the_first_start_drops_plugins_and_the_second_is_deadly(dobby: Client, tmp_path: Path, plugins: dict[str, Any]) -> None:
+async def test_the_first_start_drops_plugins_and_the_second_is_deadly(
+    dobby: Client, tmp_path: Path, plugins: dict[str, Any]
+) -> None:
     bundle = make_bundle(tmp_path, "odd", changes={"rdkPlugins": plugins})
     first = await start(dobby, bundle, "first")
     assert (await dobby.dobby("GetInfo", "i", first))[0].startswith("{")
@@ -103,7 +122,9 @@ async def test_the_first_start_drops_plugins_and_the_second_is_deadly(dobby: Cli
         await dobby.dobby("GetInfo", "i", second)
 
 
-async def test_a_bundle_that_was_moved_after_its_first_start_is_refused(dobby: Client, tmp_path: Path) -> None:
+async def test_a_bundle_that_was_moved_after_its_first_start_is_refused(
+    dobby: Client, tmp_path: Path
+) -> None:
     bundle = make_bundle(tmp_path, "sleep")
     assert [await start(dobby, bundle, name) for name in ("a", "b")] == [734, 879]
     moved = bundle.rename(tmp_path / "moved")
@@ -128,7 +149,9 @@ async def test_specs_that_are_refused_or_deadly(dobby: Client) -> None:
         await dobby.dobby("GetInfo", "i", descriptor)
 
 
-async def test_what_it_leaves_kills_its_successors(client: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
+async def test_what_it_leaves_kills_its_successors(
+    client: Client, start_dobby: StartDobby, tmp_path: Path
+) -> None:
     """Under systemd it crash-loops until the state directory is removed."""
     await client.listen()
     remains = tmp_path / "remains"

@@ -32,22 +32,31 @@ async def text_of(call: Any) -> str:
 
 
 async def start(client: Client, container_id: str, bundle: Path) -> int:
-    descriptor: int = (await client.dobby("StartFromBundle", "ssah", container_id, str(bundle), []))[0]
+    descriptor: int = (
+        await client.dobby("StartFromBundle", "ssah", container_id, str(bundle), [])
+    )[0]
     return descriptor
 
 
 async def test_unknown_calls_leak_slots_until_it_is_deaf(dobby: Client) -> None:
     """02_reply_pool_exhaustion."""
     for n in range(49):
-        assert await text_of(dobby.dobby("Nope")) == "No handler for method org.rdk.dobby.ctrl1.Nope", n
+        assert (
+            await text_of(dobby.dobby("Nope")) == "No handler for method org.rdk.dobby.ctrl1.Nope"
+        ), n
     assert await text_of(dobby.dobby("List")) == NO_SLOT.format("List")
-    assert await text_of(dobby.dobby("Ping", word="admin1")) == "Unknown method Ping or interface org.rdk.dobby.admin1."
+    assert (
+        await text_of(dobby.dobby("Ping", word="admin1"))
+        == "Unknown method Ping or interface org.rdk.dobby.admin1."
+    )
     assert (await dobby.report())["leaked"] == 49
 
 
 async def test_the_fiftieth_call_at_once_is_refused(dobby: Client, tmp_path: Path) -> None:
     """24_concurrency_slow_start_and_pool: one start and 60 GetStates; 48 of these are answered, 12 refused at once."""
-    slow = asyncio.create_task(start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="500")))
+    slow = asyncio.create_task(
+        start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="500"))
+    )
     await dobby.until_dobby_has("StartFromBundle")
     said = await asyncio.gather(*(text_of(dobby.dobby("GetState", "i", 1)) for _ in range(60)))
     assert said == ["(0,)"] * 48 + [NO_SLOT.format("GetState")] * 12
@@ -64,7 +73,9 @@ async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> No
         await call
         done.append(word)
 
-    slow = asyncio.create_task(note("start", start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="300"))))
+    slow = asyncio.create_task(
+        note("start", start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="300")))
+    )
     await dobby.until_dobby_has("StartFromBundle")
     calls = [
         note("list", dobby.dobby("List")),
@@ -95,17 +106,26 @@ async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Pat
 
 async def test_descriptors_come_in_the_known_sequence(dobby: Client, tmp_path: Path) -> None:
     """35_descriptor_sequence; a start that fails late uses one up."""
-    sleep, failing = make_bundle(tmp_path, "sleep"), make_bundle(tmp_path, "create-fails", fail="failing")
+    sleep, failing = (
+        make_bundle(tmp_path, "sleep"),
+        make_bundle(tmp_path, "create-fails", fail="failing"),
+    )
     assert [await start(dobby, f"a{n}", sleep) for n in range(3)] == [734, 879, 439]
     assert await start(dobby, "b", failing) == -1
     assert [await start(dobby, f"c{n}", sleep) for n in range(3)] == [365, 182, 91]
 
 
 @pytest.mark.parametrize(
-    ("member", "signature", "rest"), [("GetInfo", "i", ()), ("Annotate", "iss", ("k", "v")), ("RemoveAnnotation", "is", ("k",))]
+    ("member", "signature", "rest"),
+    [("GetInfo", "i", ()), ("Annotate", "iss", ("k", "v")), ("RemoveAnnotation", "is", ("k",))],
 )
 async def test_what_kills_it(
-    client: Client, start_dobby: StartDobby, tmp_path: Path, member: str, signature: str, rest: tuple[str, ...]
+    client: Client,
+    start_dobby: StartDobby,
+    tmp_path: Path,
+    member: str,
+    signature: str,
+    rest: tuple[str, ...],
 ) -> None:
     """14_no_rdkplugins_crash; its successor is another owner, and starts from nothing."""
     await client.listen()
@@ -125,7 +145,9 @@ async def test_a_struct_hangs_it(dobby: Client) -> None:
     """36_odd_messages: no reply to anyone, not even to Peer.Ping."""
     calls = [
         asyncio.create_task(dobby.dobby("GetState", "(i)", (1,))),
-        asyncio.create_task(dobby.call("org.rdk.dobby", "/org/rdk/dobby", "org.freedesktop.DBus.Peer", "Ping")),
+        asyncio.create_task(
+            dobby.call("org.rdk.dobby", "/org/rdk/dobby", "org.freedesktop.DBus.Peer", "Ping")
+        ),
     ]
     done, _ = await asyncio.wait(calls, timeout=1)
     assert not done
@@ -140,7 +162,12 @@ async def test_restart_on_crash_says_stopped_while_it_runs(dobby: Client) -> Non
     dobby.signals.clear()
     await dobby.fate("Exits", "si", "spr", 1280)
     await dobby.until_signal("Stopped")
-    assert [s[0] for s in dobby.heard("Started", "StoppedWithStatus", "Stopped")] == ["Started", "Started", "StoppedWithStatus", "Stopped"]
+    assert [s[0] for s in dobby.heard("Started", "StoppedWithStatus", "Stopped")] == [
+        "Started",
+        "Started",
+        "StoppedWithStatus",
+        "Stopped",
+    ]
     assert await dobby.dobby("List") == ([descriptor], ["spr"])
 
 

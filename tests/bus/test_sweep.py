@@ -22,7 +22,9 @@ SWEEPING = {"sweep_interval": Duration(0.05), "timeouts": Timeouts(call=Duration
 
 
 @pytest.fixture
-async def swept(client: Client, dobby_process: Process, start_bridge: StartBridge, tmp_path: Path) -> Client:
+async def swept(
+    client: Client, dobby_process: Process, start_bridge: StartBridge, tmp_path: Path
+) -> Client:
     """A container that runs, and a sweep every 50 ms."""
     assert dobby_process.child.poll() is None
     await start_bridge(**SWEEPING)
@@ -32,10 +34,14 @@ async def swept(client: Client, dobby_process: Process, start_bridge: StartBridg
     return client
 
 
-async def test_a_sweep_that_crashes_is_reported_and_the_next_one_sweeps(swept: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sweep_that_crashes_is_reported_and_the_next_one_sweeps(
+    swept: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     complaints: list[Any] = []
     crashed = asyncio.Event()
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, complaint: complaints.append(complaint)
+    )
     once = Sweep._once
 
     async def crash(_: Sweep) -> None:
@@ -61,31 +67,46 @@ async def test_one_lost_reply_does_not_end_sweeping(swept: Client, member: str) 
     await swept.until_signal("onContainerStateChanged", "app", "Paused")
 
 
-async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(oci: Client, tmp_path: Path) -> None:
+async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(
+    oci: Client, tmp_path: Path
+) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.fate("StateBecomes", "si", "app", 0)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Invalid")
     before = (await oci.report())["calls"]["List"]
     for _ in range(5):
         assert await oci.oci("getContainerState", "s", "app") == ("app", "Invalid")
-    assert await asyncio.gather(*(oci.oci("getContainerState", "s", "app") for _ in range(20))) == [("app", "Invalid")] * 20
+    assert (
+        await asyncio.gather(*(oci.oci("getContainerState", "s", "app") for _ in range(20)))
+        == [("app", "Invalid")] * 20
+    )
     assert (await oci.report())["calls"]["List"] - before <= 2  # a sweep may have asked
     await oci.fate("StateBecomes", "si", "app", 2)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
 
 
 async def test_places_that_a_reload_adds_are_used_at_once(
-    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    start_dobby: StartDobby,
+    start_bridge: StartBridge,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 60.0)  # the answer to a Ping would send what waits
     start_dobby()
     daemon: Daemon = await start_bridge(limits=Limits(in_flight=2))
     await client.until_property("DobbyAvailable", wanted=True)
     await client.start("app", make_bundle(tmp_path, "sleep"))
-    await client.oci("execCommand", "sss", "app", "", "true")  # from now on Dobby is known to have it
-    slow = asyncio.create_task(client.start("slow", make_bundle(tmp_path, "slow-start", start="3000")))
+    await client.oci(
+        "execCommand", "sss", "app", "", "true"
+    )  # from now on Dobby is known to have it
+    slow = asyncio.create_task(
+        client.start("slow", make_bundle(tmp_path, "slow-start", start="3000"))
+    )
     await client.until_dobby_has("StartFromBundle", 2)
-    execs = [asyncio.create_task(client.oci("execCommand", "sss", "app", "", "true")) for _ in range(5)]
+    execs = [
+        asyncio.create_task(client.oci("execCommand", "sss", "app", "", "true")) for _ in range(5)
+    ]
     await client.property("Version")  # they have arrived
     assert (await client.report())["calls"]["Exec"] == 1
     config = msgspec.structs.replace(daemon._settings.now, limits=Limits(in_flight=32))
@@ -98,7 +119,11 @@ async def test_places_that_a_reload_adds_are_used_at_once(
 
 
 async def test_one_place_is_enough_to_find_a_stalled_dobby(
-    client: Client, dobby_process: Process, start_bridge: StartBridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: Client,
+    dobby_process: Process,
+    start_bridge: StartBridge,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(health, "ASK_AFTER", 0.1)
     monkeypatch.setattr(health, "SILENT_SECONDS", 0.6)
@@ -113,7 +138,9 @@ async def test_one_place_is_enough_to_find_a_stalled_dobby(
     assert (await client.report())["most_open"] <= 2
 
 
-async def test_a_wait_for_a_missing_container_is_told_stopped_when_dobby_goes(oci: Client, tmp_path: Path) -> None:
+async def test_a_wait_for_a_missing_container_is_told_stopped_when_dobby_goes(
+    oci: Client, tmp_path: Path
+) -> None:
     """No List has it, its end is not announced yet: it was there, so it has ended."""
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     wait = asyncio.create_task(oci.oci("waitForState", "sst", "app", "Paused", 60_000_000))

@@ -21,7 +21,9 @@ StartBridge = Callable[..., Any]
 MINUTE = 60_000_000
 
 
-def waiting(client: Client, container_id: str, state: str, microseconds: int = MINUTE) -> "asyncio.Task[Any]":
+def waiting(
+    client: Client, container_id: str, state: str, microseconds: int = MINUTE
+) -> "asyncio.Task[Any]":
     return asyncio.create_task(client.oci("waitForState", "sst", container_id, state, microseconds))
 
 
@@ -79,7 +81,17 @@ async def test_an_id_that_is_not_there_yet(oci: Client, tmp_path: Path) -> None:
 
 
 async def test_while_it_starts_it_is_not_stopped(oci: Client, tmp_path: Path) -> None:
-    start = asyncio.create_task(oci.refused("startContainer", "ssssas", "app", str(make_bundle(tmp_path, "x", fail="failing")), "", "", []))
+    start = asyncio.create_task(
+        oci.refused(
+            "startContainer",
+            "ssssas",
+            "app",
+            str(make_bundle(tmp_path, "x", fail="failing")),
+            "",
+            "",
+            [],
+        )
+    )
     await oci.until_dobby_has("StartFromBundle")
     assert await oci.oci("waitForState", "sst", "app", "Starting", 0) == "Starting"
     wait = waiting(oci, "app", "Stopped")
@@ -140,7 +152,9 @@ async def test_waits_end_at_once_when_ocibridge_stops(
     await client.until_property("DobbyAvailable", wanted=True)
     await client.start("app", make_bundle(tmp_path, "sleep"))
     wait = asyncio.create_task(client.refused("waitForState", "sst", "app", "Paused", 0))
-    slow = asyncio.create_task(client.start("slow", make_bundle(tmp_path, "slow-start", start="1000")))
+    slow = asyncio.create_task(
+        client.start("slow", make_bundle(tmp_path, "slow-start", start="1000"))
+    )
     await client.until_dobby_has("StartFromBundle", 2)
     daemon.stop()
     assert await wait == ("Timeout", "ocibridge is stopping")
@@ -149,7 +163,9 @@ async def test_waits_end_at_once_when_ocibridge_stops(
 
 
 async def test_reads_and_waits_do_not_wait_for_a_busy_dobby(app: Client, tmp_path: Path) -> None:
-    start = asyncio.create_task(app.start("slow", make_bundle(tmp_path, "slow-start", start="2000")))
+    start = asyncio.create_task(
+        app.start("slow", make_bundle(tmp_path, "slow-start", start="2000"))
+    )
     await app.until_dobby_has("StartFromBundle", 2)
     states = asyncio.gather(*(app.oci("getContainerState", "s", "app") for _ in range(20)))
     lists = asyncio.gather(*(app.oci("listContainers") for _ in range(20)))
@@ -175,7 +191,9 @@ async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Sta
     return client
 
 
-async def test_hibernate_and_wakeup_return_when_it_has_happened(hibernating: Client, tmp_path: Path) -> None:
+async def test_hibernate_and_wakeup_return_when_it_has_happened(
+    hibernating: Client, tmp_path: Path
+) -> None:
     await hibernating.start("app", make_bundle(tmp_path, "sleep"))
     await hibernating.oci("hibernateContainer", "ss", "app", "compress=lz4")
     assert await hibernating.oci("getContainerState", "s", "app") == ("app", "Paused")
@@ -184,13 +202,25 @@ async def test_hibernate_and_wakeup_return_when_it_has_happened(hibernating: Cli
     assert (await hibernating.refused("pauseContainer", "s", "app"))[0] == "WrongState"
     await hibernating.on("app", "wakeup")
     assert (await hibernating.refused("wakeupContainer", "s", "app"))[0] == "WrongState"
-    assert [line[2] for line in hibernating.heard("onContainerStateChanged")] == ["Running", "Paused", "Running"]
-    changed = [body[1]["SubState"][1] for call, body in hibernating.signals if call == "PropertiesChanged" and "SubState" in body[1]]
+    assert [line[2] for line in hibernating.heard("onContainerStateChanged")] == [
+        "Running",
+        "Paused",
+        "Running",
+    ]
+    changed = [
+        body[1]["SubState"][1]
+        for call, body in hibernating.signals
+        if call == "PropertiesChanged" and "SubState" in body[1]
+    ]
     assert changed == ["Hibernating", "Hibernated", "Awakening", "Running"]
-    assert hibernating.heard("onContainerStarted") == [("onContainerStarted", 734, "app")]  # awaking is no start
+    assert hibernating.heard("onContainerStarted") == [
+        ("onContainerStarted", 734, "app")
+    ]  # awaking is no start
 
 
-async def test_hibernation_that_fails_without_a_signal(hibernating: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hibernation_that_fails_without_a_signal(
+    hibernating: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transitions, "LOOK_AGAIN_SECONDS", 0.05)
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="fails"))
     name, said = await hibernating.refused("hibernateContainer", "ss", "app", "")
@@ -206,7 +236,9 @@ async def test_an_end_while_it_hibernates(hibernating: Client, tmp_path: Path) -
     assert (await hibernate)[0] == "NoSuchContainer"
 
 
-async def test_an_end_without_a_signal_while_it_hibernates(hibernating: Client, tmp_path: Path) -> None:
+async def test_an_end_without_a_signal_while_it_hibernates(
+    hibernating: Client, tmp_path: Path
+) -> None:
     """Only GetState shows it: the mirror has the container until the next List."""
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
@@ -226,14 +258,19 @@ async def test_a_dobby_that_cannot_hibernate_says_yes(app: Client) -> None:
 async def test_annotations(app: Client) -> None:
     await app.oci("annotate", "sss", "app", "", "Ü\n")
     await app.oci("annotate", "sss", "app", "", "again")
-    assert (await app.oci("getContainerInfo", "s", "app"))["annotations"] == ("a{sv}", {"": ("s", "again")})
+    assert (await app.oci("getContainerInfo", "s", "app"))["annotations"] == (
+        "a{sv}",
+        {"": ("s", "again")},
+    )
     await app.oci("removeAnnotation", "ss", "app", "")
     name, said = await app.refused("removeAnnotation", "ss", "app", "")
     assert (name, 'no annotation ""' in said) == ("DobbyRefused", True)
     assert (await app.refused("annotate", "sss", "nosuch", "a", "b"))[0] == "NoSuchContainer"
 
 
-async def test_annotations_that_would_kill_dobby(oci: Client, dobby_process: Process, tmp_path: Path) -> None:
+async def test_annotations_that_would_kill_dobby(
+    oci: Client, dobby_process: Process, tmp_path: Path
+) -> None:
     await oci.start("plain", make_bundle(tmp_path, "plain-oci", plugins=False))
     assert (await oci.refused("annotate", "sss", "plain", "a", "b"))[0] == "NotSupported"
     assert (await oci.refused("removeAnnotation", "ss", "plain", "a"))[0] == "NotSupported"
@@ -242,7 +279,9 @@ async def test_annotations_that_would_kill_dobby(oci: Client, dobby_process: Pro
 
 async def test_mounts(app: Client, tmp_path: Path) -> None:
     await app.oci("mount", "sssass", "app", str(tmp_path), "/mnt", ["bind", "ro"], "")
-    assert (await app.refused("mount", "sssass", "app", str(tmp_path), "/mnt", ["bind"], ""))[0] == "DobbyRefused"
+    assert (await app.refused("mount", "sssass", "app", str(tmp_path), "/mnt", ["bind"], ""))[
+        0
+    ] == "DobbyRefused"
     await app.oci("unmount", "ss", "app", "/mnt")
     assert (await app.refused("unmount", "ss", "app", "/mnt"))[0] == "DobbyRefused"
 

@@ -24,6 +24,10 @@ def start(address: str, tmp_path: Path) -> Iterator[StartBridge]:
 
         def start(*options: str) -> Process:
             log = stack.enter_context((tmp_path / "log").open("ab"))
-            return stack.enter_context(ocibridge(address, *options, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=log))
+            return stack.enter_context(
+                ocibridge(
+                    address, *options, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=log
+                )
+            )
 
         yield start

@@ -13,7 +13,9 @@ PROGRAM = str(Path(sys.executable).with_name("ocibridge"))
 
 
 def run(*arguments: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=seconds, check=False)
+    return subprocess.run(
+        [PROGRAM, *arguments], capture_output=True, text=True, timeout=seconds, check=False
+    )
 
 
 def test_version() -> None:
@@ -91,6 +93,8 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_right_configuration(tmp_path: Path) -> None:
     file = tmp_path / "right.yaml"
-    file.write_text("timeouts: {read: 150ms, start: 1min 30s}\nlimits: {queued: 10}\nlog: {level: debug}\n")
+    file.write_text(
+        "timeouts: {read: 150ms, start: 1min 30s}\nlimits: {queued: 10}\nlog: {level: debug}\n"
+    )
     assert run("--config", str(file), "--check-config").returncode == 0
     assert run("--check-config").returncode == 0

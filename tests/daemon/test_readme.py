@@ -19,7 +19,15 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 @pytest.fixture
 def running() -> Iterator[tuple[Process, list[str]]]:
     """`make run`, started as a shell without job control does (SIGINT ignored), and what it has printed."""
-    command = ["bash", "-c", 'trap "" INT; exec "$@"', "-", sys.executable, "-m", "tests.fake_dobby.run"]
+    command = [
+        "bash",
+        "-c",
+        'trap "" INT; exec "$@"',
+        "-",
+        sys.executable,
+        "-m",
+        "tests.fake_dobby.run",
+    ]
     with Process(command, {}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         lines = []
         while "Ctrl-C" not in (line := next_line(run.child, BOUND)):
@@ -31,7 +39,15 @@ def shell(script: str, address: str = "") -> str:
     """What a bash says to it, both streams in their order."""
     environment = os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}
     command = ["bash", "-c", script]
-    done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOUND, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=BOUND,
+        check=False,
+    )
     return done.stdout.decode()
 
 
@@ -60,7 +76,11 @@ def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
     lines = steps((ROOT / "README.md").read_text())
     monitors = [step for step in lines if step[0].startswith("gdbus monitor")]
     (monitor, shown) = monitors[0]
-    with Process(["stdbuf", "-oL", *monitor.split()], {"DBUS_SESSION_BUS_ADDRESS": address}, stdout=subprocess.PIPE) as listener:
+    with Process(
+        ["stdbuf", "-oL", *monitor.split()],
+        {"DBUS_SESSION_BUS_ADDRESS": address},
+        stdout=subprocess.PIPE,
+    ) as listener:
         while "is owned by" not in next_line(listener.child, BOUND):
             pass
         functions: dict[str, str] = {}
@@ -72,7 +92,9 @@ def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
         told = [next_line(listener.child, BOUND)]
         while "InterfacesRemoved" not in told[-1]:
             told.append(next_line(listener.child, BOUND))
-    heard = "\n".join(line for line in told if "ContainerCount" not in line and "JsonRpc.notification" not in line)
+    heard = "\n".join(
+        line for line in told if "ContainerCount" not in line and "JsonRpc.notification" not in line
+    )
     assert fits(shown.rstrip("\n"), heard), heard
 
 
@@ -96,12 +118,19 @@ def test_the_clients_that_only_listen(running: tuple[Process, list[str]], progra
     oci = 'oci() { busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }; oci '
     sleep = '"$PWD/examples/bundles/sleep" "" "" 0'
     shell(f"{oci} startContainer ssssas Early {sleep}", address)
-    with Process([str(ROOT / "examples" / program)], {"DBUS_SESSION_BUS_ADDRESS": address}, stdout=subprocess.PIPE) as client:
+    with Process(
+        [str(ROOT / "examples" / program)],
+        {"DBUS_SESSION_BUS_ADDRESS": address},
+        stdout=subprocess.PIPE,
+    ) as client:
         assert next_line(client.child, BOUND) == "Early Running"
         while not (heard := maybe_line(client)):  # until the shell's monitor listens as well
             shell(f"{oci} pauseContainer s Early; oci resumeContainer s Early", address)
         assert heard == "Early Paused"
-        shell(f"{oci} startContainer ssssas App {sleep}; oci pauseContainer s App; oci stopContainer sb App true", address)
+        shell(
+            f"{oci} startContainer ssssas App {sleep}; oci pauseContainer s App; oci stopContainer sb App true",
+            address,
+        )
         while "App" not in heard:
             heard = next_line(client.child, BOUND)
         told = [heard, *(next_line(client.child, BOUND) for _ in range(2))]
@@ -112,7 +141,9 @@ def test_the_clients_that_only_listen(running: tuple[Process, list[str]], progra
 
 def test_what_make_run_prints_can_be_pasted(running: tuple[Process, list[str]]) -> None:
     _, lines = running
-    commands = [line for line in lines if line.startswith(("cd ", "export ", "oci() ", "oci ", "busctl "))]
+    commands = [
+        line for line in lines if line.startswith(("cd ", "export ", "oci() ", "oci ", "busctl "))
+    ]
     assert len(commands) == 6
     said = shell("\n".join(["set -e", *commands]))
     assert said.startswith('a(is) 0\ns "ready"\nu 0\n'), said
@@ -120,7 +151,9 @@ def test_what_make_run_prints_can_be_pasted(running: tuple[Process, list[str]]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_ends_everything_that_make_run_started(running: tuple[Process, list[str]], number: int) -> None:
+def test_ctrl_c_ends_everything_that_make_run_started(
+    running: tuple[Process, list[str]], number: int
+) -> None:
     run, lines = running
     address = exported(lines)
     children = Path(f"/proc/{run.child.pid}/task/{run.child.pid}/children").read_text().split()

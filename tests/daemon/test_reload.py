@@ -49,7 +49,10 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def bridge(address: str, systemd: socket.socket, file: Path, tmp_path: Path) -> Iterator[Process]:
     environment = {"RUNTIME_DIRECTORY": str(tmp_path), "NOTIFY_SOCKET": systemd.getsockname()}
-    with (tmp_path / "log").open("wb") as log, ocibridge(address, "--config", str(file), environment=environment, stderr=log) as bridge:
+    with (
+        (tmp_path / "log").open("wb") as log,
+        ocibridge(address, "--config", str(file), environment=environment, stderr=log) as bridge,
+    ):
         yield bridge
 
 
@@ -60,7 +63,16 @@ def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> No
     ]
     with standin_dobby(address) as dobby:
         assert told("ready")[-1] == "STATUS=ready, 0 containers"
-        busctl(address, "startContainer", "ssssas", "app", str(make_bundle(tmp_path, "sleep")), "", "", "0")
+        busctl(
+            address,
+            "startContainer",
+            "ssssas",
+            "app",
+            str(make_bundle(tmp_path, "sleep")),
+            "",
+            "",
+            "0",
+        )
         assert told("1 container") == ["STATUS=ready, 1 container"]
         dobby.kill()
         assert told("waiting") == ["STATUS=waiting for org.rdk.dobby"]
@@ -69,7 +81,9 @@ def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> No
     assert bridge.child.wait(BOUND) == 0
 
 
-def test_a_good_configuration(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path) -> None:
+def test_a_good_configuration(
+    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path
+) -> None:
     told("READY=1")
     file.write_text("limits: {per_caller: 1}\nlog: {level: debug}")
     bridge.child.send_signal(signal.SIGHUP)
@@ -80,15 +94,23 @@ def test_a_good_configuration(address: str, bridge: Process, told: Told, file: P
     assert "getContainerState refused" in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("text", ["limits: {queued: many}", "{", "nonsense: 1", 'limits: {queued: !!int ""}'])
-def test_a_bad_configuration(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["limits: {queued: many}", "{", "nonsense: 1", 'limits: {queued: !!int ""}']
+)
+def test_a_bad_configuration(
+    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str
+) -> None:
     """The old one stays, which is said in the log and in the status, as long as the new one is wrong."""
     told("READY=1")
     file.write_text(text)
     bridge.child.send_signal(signal.SIGHUP)
-    assert told("READY=1")[-1].endswith("STATUS=waiting for org.rdk.dobby; the new configuration is refused, the old one stays")
+    assert told("READY=1")[-1].endswith(
+        "STATUS=waiting for org.rdk.dobby; the new configuration is refused, the old one stays"
+    )
     (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if "refused" in line]
-    assert line.startswith(f"ocibridge: error: the new configuration is refused, the old one stays: {file}: ")
+    assert line.startswith(
+        f"ocibridge: error: the new configuration is refused, the old one stays: {file}: "
+    )
     with standin_dobby(address):
         assert "ready, 0 containers; the new configuration is refused" in told("ready")[-1]
         file.write_text("")
@@ -113,7 +135,10 @@ cli.load = once
 sys.exit(cli.main(["--bus", {address!r}, "--config", {str(file)!r}]))
 """
     environment = {"RUNTIME_DIRECTORY": str(tmp_path), "NOTIFY_SOCKET": systemd.getsockname()}
-    with (tmp_path / "log").open("wb") as log, Process([sys.executable, "-c", program], environment, stderr=log) as bridge:
+    with (
+        (tmp_path / "log").open("wb") as log,
+        Process([sys.executable, "-c", program], environment, stderr=log) as bridge,
+    ):
         told("READY=1")
         bridge.child.send_signal(signal.SIGHUP)
         assert told("READY=1")[-1].endswith("; the new configuration is refused, the old one stays")
@@ -121,16 +146,22 @@ sys.exit(cli.main(["--bus", {address!r}, "--config", {str(file)!r}]))
         assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr
 
 
-def test_what_needs_a_restart(address: str, bridge: Process, told: Told, file: Path, tmp_path: Path) -> None:
+def test_what_needs_a_restart(
+    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path
+) -> None:
     told("READY=1")
     file.write_text("callsign: org.example.Other")
     bridge.child.send_signal(signal.SIGHUP)
-    assert told("READY=1")[-1].endswith("STATUS=waiting for org.rdk.dobby; restart to change callsign")
+    assert told("READY=1")[-1].endswith(
+        "STATUS=waiting for org.rdk.dobby; restart to change callsign"
+    )
     assert "what has changed in callsign needs a restart" in (tmp_path / "log").read_text()
     assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr  # by the old name
 
 
-def test_waits_end_at_once_when_it_stops(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
+def test_waits_end_at_once_when_it_stops(
+    address: str, bridge: Process, told: Told, tmp_path: Path
+) -> None:
     """Those under way, and those that still come by our unique name, while a slow start may end."""
     with standin_dobby(address):
         wait_for_name(address, "org.rdk.dobby")
@@ -140,43 +171,73 @@ def test_waits_end_at_once_when_it_stops(address: str, bridge: Process, told: To
         unique = unique_name(address)
         waiting = subprocess.Popen(call(address, NAME, *wait), stderr=subprocess.PIPE, text=True)
         start = subprocess.Popen(
-            call(address, NAME, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"), stdout=subprocess.PIPE, text=True
+            call(address, NAME, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
             assert start.poll() is None
         bridge.child.terminate()
         assert waiting.communicate(timeout=BOUND)[1] == "Call failed: ocibridge is stopping\n"
-        late = subprocess.run(call(address, unique, *wait), capture_output=True, text=True, timeout=BOUND, check=False)
+        late = subprocess.run(
+            call(address, unique, *wait), capture_output=True, text=True, timeout=BOUND, check=False
+        )
         assert late.stderr == "Call failed: ocibridge is stopping\n"
         assert start.communicate(timeout=BOUND)[0] == "i 734\n"
         assert bridge.child.wait(BOUND) == 0
 
 
-def test_a_batch_is_cut_short_when_it_stops(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
+def test_a_batch_is_cut_short_when_it_stops(
+    address: str, bridge: Process, told: Told, tmp_path: Path
+) -> None:
     """What is under way has 5 s; what comes after it in the batch is not begun. Each gets its answer."""
     with standin_dobby(address):
         wait_for_name(address, "org.rdk.dobby")
         told("ready,")
         bundle = make_bundle(tmp_path, "slow-start", start="60000")
         batch = [
-            {"jsonrpc": "2.0", "id": n, "method": "startContainer", "params": {"containerId": f"slow{n}", "bundlePath": str(bundle)}}
+            {
+                "jsonrpc": "2.0",
+                "id": n,
+                "method": "startContainer",
+                "params": {"containerId": f"slow{n}", "bundlePath": str(bundle)},
+            }
             for n in range(2)
         ]
-        invoke = ["busctl", f"--address={address}", "--json=short", "call", NAME, "/org/rdk/OCIContainer"]
+        invoke = [
+            "busctl",
+            f"--address={address}",
+            "--json=short",
+            "call",
+            NAME,
+            "/org/rdk/OCIContainer",
+        ]
         request = [*invoke, "org.rdk.OCIContainer1.JsonRpc", "invoke", "s", json.dumps(batch)]
         invoked = subprocess.Popen(request, stdout=subprocess.PIPE, text=True)
         while "Starting" not in busctl(address, "getContainerState", "s", "slow0").stdout:
             assert invoked.poll() is None
         bridge.child.terminate()
         answers = json.loads(json.loads(invoked.communicate(timeout=BOUND)[0])["data"][0])
-        assert [each["error"]["data"]["reason"] for each in answers] == ["ocibridge is stopping"] * 2
+        assert [each["error"]["data"]["reason"] for each in answers] == [
+            "ocibridge is stopping"
+        ] * 2
         assert bridge.child.wait(BOUND) == 0
 
 
 def call(address: str, to: str, *arguments: str) -> list[str]:
-    return ["busctl", f"--address={address}", "call", to, "/org/rdk/OCIContainer", "org.rdk.OCIContainer1", *arguments]
+    return [
+        "busctl",
+        f"--address={address}",
+        "call",
+        to,
+        "/org/rdk/OCIContainer",
+        "org.rdk.OCIContainer1",
+        *arguments,
+    ]
 
 
 def unique_name(address: str) -> str:
     status = subprocess.check_output(["busctl", f"--address={address}", "status", NAME], text=True)
-    return next(line.partition("=")[2] for line in status.splitlines() if line.startswith("UniqueName="))
+    return next(
+        line.partition("=")[2] for line in status.splitlines() if line.startswith("UniqueName=")
+    )

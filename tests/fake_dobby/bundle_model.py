@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 EXTENDED, CONVERTED = "1.0.2-dobby", "1.0.2"
-KNOWN_PLUGINS = {"logging", "networking", "storage", "ipc", "httpproxy", "appservicesrdk", "localtime", "rtscheduling", "thunder"}
+KNOWN_PLUGINS = {
+    "logging",
+    "networking",
+    "storage",
+    "ipc",
+    "httpproxy",
+    "appservicesrdk",
+    "localtime",
+    "rtscheduling",
+    "thunder",
+}
 LAUNCHED_HOOKS = ("createRuntime", "createContainer", "poststart", "poststop")
 
 
@@ -61,7 +71,11 @@ def _check(config: dict[str, Any], *, socket: bool) -> None:
         raise Crash
     plugins = config.get("rdkPlugins")
     networking = plugins.get("networking") if isinstance(plugins, dict) else None
-    if isinstance(networking, dict) and networking.get("required") is True and networking.get("data") == {}:
+    if (
+        isinstance(networking, dict)
+        and networking.get("required") is True
+        and networking.get("data") == {}
+    ):
         raise Crash
     if socket and any("source" not in mount for mount in config.get("mounts") or []):
         raise Crash
@@ -74,8 +88,12 @@ def _check_converted(config: dict[str, Any], path: str) -> None:
         for hook in (config.get("hooks") or {}).get(name) or []:
             if not hook.get("args"):
                 raise Crash
-            if hook["args"][0] == "DobbyPluginLauncher" and hook["args"][4] != os.path.realpath(f"{path}/config.json"):
-                raise Refused(late=True)  # the hook is told of a file that is another bundle's, or none
+            if hook["args"][0] == "DobbyPluginLauncher" and hook["args"][4] != os.path.realpath(
+                f"{path}/config.json"
+            ):
+                raise Refused(
+                    late=True
+                )  # the hook is told of a file that is another bundle's, or none
 
 
 def _convert(path: str, config: dict[str, Any], container_id: str) -> None:
@@ -83,10 +101,19 @@ def _convert(path: str, config: dict[str, Any], container_id: str) -> None:
     written = config | {"ociVersion": CONVERTED, "hostname": container_id}
     plugins = config.get("rdkPlugins")
     if isinstance(plugins, dict):
-        written["rdkPlugins"] = {name: data for name, data in plugins.items() if name in KNOWN_PLUGINS and isinstance(data, dict)}
+        written["rdkPlugins"] = {
+            name: data
+            for name, data in plugins.items()
+            if name in KNOWN_PLUGINS and isinstance(data, dict)
+        }
         baked = os.path.realpath(f"{path}/config.json")
-        hooks = {name: ["DobbyPluginLauncher", "-h", name, "-c", baked, "-vv"] for name in LAUNCHED_HOOKS}
-        ours = {name: [{"path": "/usr/bin/DobbyPluginLauncher", "args": args}] for name, args in hooks.items()}
+        hooks = {
+            name: ["DobbyPluginLauncher", "-h", name, "-c", baked, "-vv"] for name in LAUNCHED_HOOKS
+        }
+        ours = {
+            name: [{"path": "/usr/bin/DobbyPluginLauncher", "args": args}]
+            for name, args in hooks.items()
+        }
         written["hooks"] = (config.get("hooks") or {}) | ours
     try:
         Path(path, "config-dobby.json").write_text(json.dumps(config))

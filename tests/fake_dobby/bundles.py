@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-PLUGINS: dict[str, Any] = {"logging": {"required": False, "dependsOn": [], "data": {"sink": "devnull"}}}
+PLUGINS: dict[str, Any] = {
+    "logging": {"required": False, "dependsOn": [], "data": {"sink": "devnull"}}
+}
 # A Dobby spec that has all that Dobby asks for.
 SPEC: dict[str, Any] = {
     "version": "1.0",
@@ -27,19 +29,31 @@ def complete_config() -> dict[str, Any]:
         "root": {"path": "rootfs", "readonly": True},
         "hostname": "dobby",
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-        "linux": {"resources": {"devices": [{"allow": False, "access": "rwm"}]}, "namespaces": [{"type": "pid"}, {"type": "mount"}]},
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "namespaces": [{"type": "pid"}, {"type": "mount"}],
+        },
         "rdkPlugins": PLUGINS,
     }
 
 
-def make_bundle(directory: Path, name: str, *, plugins: bool = True, changes: dict[str, Any] | None = None, **hints: str) -> Path:
+def make_bundle(
+    directory: Path,
+    name: str,
+    *,
+    plugins: bool = True,
+    changes: dict[str, Any] | None = None,
+    **hints: str,
+) -> Path:
     """A bundle of that name; `hints` become `standin.*` annotations: start, exit, term, fail, info.
 
     `changes` replace members of its config.json; None takes a member away.
     """
     bundle = directory / name
     (bundle / "rootfs").mkdir(parents=True)
-    config = complete_config() | {"annotations": {f"standin.{key}": value for key, value in hints.items()}}
+    config = complete_config() | {
+        "annotations": {f"standin.{key}": value for key, value in hints.items()}
+    }
     if not plugins:
         del config["rdkPlugins"]
     config = {key: value for key, value in (config | (changes or {})).items() if value is not None}

@@ -28,11 +28,15 @@ class Client:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.signals: list[tuple[str, tuple[Any, ...]]] = []
-        self.ears: list[Callable[[str, str, str, tuple[Any, ...]], None]] = []  # called with path, interface, member, body
+        self.ears: list[
+            Callable[[str, str, str, tuple[Any, ...]], None]
+        ] = []  # called with path, interface, member, body
         self._news = asyncio.Event()
         self._name_watcher = NameWatcher(bus)
 
-    async def call(self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
+    async def call(
+        self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any
+    ) -> tuple[Any, ...]:
         """The reply's body. Raises ErrorReply."""
         reply = self.bus.call(to, path, interface, member, signature, *args)
         await asyncio.wait([reply], timeout=BOUND)
@@ -47,36 +51,64 @@ class Client:
 
     async def oci(self, member: str, signature: str = "", *args: Any) -> Any:
         """Call org.rdk.OCIContainer1; its one out argument, a tuple of several, or None."""
-        body = await self.call("org.rdk.OCIContainer", OBJECT_PATH, INTERFACE, member, signature, *args)
+        body = await self.call(
+            "org.rdk.OCIContainer", OBJECT_PATH, INTERFACE, member, signature, *args
+        )
         return body[0] if len(body) == 1 else body or None
 
     async def property(self, name: str) -> Any:
         """A property of org.rdk.OCIContainer1."""
-        return (await self.call("org.rdk.OCIContainer", OBJECT_PATH, PROPERTIES, "Get", "ss", INTERFACE, name))[0][1]
+        return (
+            await self.call(
+                "org.rdk.OCIContainer", OBJECT_PATH, PROPERTIES, "Get", "ss", INTERFACE, name
+            )
+        )[0][1]
 
     async def on(self, container_id: str, member: str, signature: str = "", *args: Any) -> Any:
         """Call a method of a container's own object; its one out argument, or None."""
         path = path_of(CONTAINER_PATH, container_id)
-        body = await self.call("org.rdk.OCIContainer", path, CONTAINER_INTERFACE, member, signature, *args)
+        body = await self.call(
+            "org.rdk.OCIContainer", path, CONTAINER_INTERFACE, member, signature, *args
+        )
         return body[0] if body else None
 
     async def objects(self) -> dict[str, dict[str, Any]]:
         """GetManagedObjects: the properties of each container's object, by path."""
-        (managed,) = await self.call("org.rdk.OCIContainer", OBJECT_PATH, OBJECT_MANAGER, "GetManagedObjects")
-        return {path: {name: value for name, (_, value) in o[CONTAINER_INTERFACE].items()} for path, o in managed.items()}
+        (managed,) = await self.call(
+            "org.rdk.OCIContainer", OBJECT_PATH, OBJECT_MANAGER, "GetManagedObjects"
+        )
+        return {
+            path: {name: value for name, (_, value) in o[CONTAINER_INTERFACE].items()}
+            for path, o in managed.items()
+        }
 
     async def until_property(self, name: str, *, wanted: Any) -> None:
         """Until a property of org.rdk.OCIContainer1 has that value, as PropertiesChanged says."""
         changed = asyncio.Event()
-        await self.bus.watch("org.rdk.OCIContainer", OBJECT_PATH, PROPERTIES, "PropertiesChanged", lambda _: changed.set())
+        await self.bus.watch(
+            "org.rdk.OCIContainer",
+            OBJECT_PATH,
+            PROPERTIES,
+            "PropertiesChanged",
+            lambda _: changed.set(),
+        )
         async with asyncio.timeout(BOUND):
             while await self.property(name) != wanted:
                 await changed.wait()
                 changed.clear()
 
-    async def start(self, container_id: str, bundle: Path, command: str = "", socket: str = "", env: list[str] | None = None) -> int:
+    async def start(
+        self,
+        container_id: str,
+        bundle: Path,
+        command: str = "",
+        socket: str = "",
+        env: list[str] | None = None,
+    ) -> int:
         """startContainer."""
-        descriptor: int = await self.oci("startContainer", "ssssas", container_id, str(bundle), command, socket, env or [])
+        descriptor: int = await self.oci(
+            "startContainer", "ssssas", container_id, str(bundle), command, socket, env or []
+        )
         return descriptor
 
     async def refused(self, member: str, signature: str, *args: Any) -> tuple[str, str]:
@@ -103,7 +135,9 @@ class Client:
 
     async def until_signal(self, *wanted: Any) -> None:
         """Until (member, *first arguments) has been heard."""
-        await self.until(lambda: any((member, *body)[: len(wanted)] == wanted for member, body in self.signals))
+        await self.until(
+            lambda: any((member, *body)[: len(wanted)] == wanted for member, body in self.signals)
+        )
 
     async def until_heard(self, count: int, *members: str) -> None:
         """Until so many signals of these members have been heard."""
@@ -122,13 +156,19 @@ class Client:
 
     # Dobby
 
-    async def dobby(self, member: str, signature: str = "", *args: Any, word: str = "ctrl1") -> tuple[Any, ...]:
+    async def dobby(
+        self, member: str, signature: str = "", *args: Any, word: str = "ctrl1"
+    ) -> tuple[Any, ...]:
         """Call Dobby as another client of it would."""
-        return await self.call(DOBBY_SERVICE, DOBBY_OBJECT, f"{DOBBY_SERVICE}.{word}", member, signature, *args)
+        return await self.call(
+            DOBBY_SERVICE, DOBBY_OBJECT, f"{DOBBY_SERVICE}.{word}", member, signature, *args
+        )
 
     async def fate(self, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
         """Call one of the stand-in's own methods."""
-        return await self.call(DOBBY_SERVICE, DOBBY_OBJECT, "org.freedesktop.DBus.Mock", member, signature, *args)
+        return await self.call(
+            DOBBY_SERVICE, DOBBY_OBJECT, "org.freedesktop.DBus.Mock", member, signature, *args
+        )
 
     async def report(self) -> dict[str, Any]:
         """What the stand-in has been through."""
@@ -144,6 +184,8 @@ class Client:
     async def until_owned(self, name: str = DOBBY_SERVICE, *, owned: bool = True) -> None:
         """Until somebody (or nobody) owns the name."""
         seen = asyncio.Event()
-        await self._name_watcher.watch(name, lambda owner: seen.set() if bool(owner) == owned else None)
+        await self._name_watcher.watch(
+            name, lambda owner: seen.set() if bool(owner) == owned else None
+        )
         async with asyncio.timeout(BOUND):
             await seen.wait()

@@ -37,13 +37,26 @@ MOCK_IFACE = "org.freedesktop.DBus.Mock"
 
 REPLY_SLOTS = 49
 ERROR = "org.freedesktop.DBus.Error."
-FAILURES = {"Start": -1, "StartFromBundle": -1, "StartFromSpec": -1, "GetState": -1, "GetInfo": True}
+FAILURES = {
+    "Start": -1,
+    "StartFromBundle": -1,
+    "StartFromSpec": -1,
+    "GetState": -1,
+    "GetInfo": True,
+}
 SIGNATURES = {
     "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"], "Resume": ["i"], "Exec": ["iss"],
     "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"], "Hibernate": ["is"], "Wakeup": ["i"],
     "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"], "Start": ["ssah", "ssahssas"],
 }  # fmt: skip
-REPLY_SIGNATURES = {"List": "aias", "GetInfo": "s", "GetState": "i", "Start": "i", "StartFromBundle": "i", "StartFromSpec": "i"}
+REPLY_SIGNATURES = {
+    "List": "aias",
+    "GetInfo": "s",
+    "GetState": "i",
+    "Start": "i",
+    "StartFromBundle": "i",
+    "StartFromSpec": "i",
+}
 ADMIN = {"Ping", "Shutdown", "SetLogLevel", "SetLogMethod"}
 
 
@@ -74,7 +87,9 @@ class Wire:
         self.loses: set[str] = set()
         connection.add_message_filter(self.received)
         if self.remains is not None and self.remains.exists():
-            later(30, self.die)  # the networking plugin's constructor meets the container that was left: never Ready
+            later(
+                30, self.die
+            )  # the networking plugin's constructor meets the container that was left: never Ready
         elif parameters.get("ready_ms", 1) is not None:
             later(parameters.get("ready_ms", 1), self.say_ready)
 
@@ -84,7 +99,9 @@ class Wire:
 
     def die(self) -> None:
         """A null pointer. Its containers stay in the state directory, and the next Dobby finds them there."""
-        if self.remains is not None and any(not c.has_plugins for c in self.model.containers.values()):
+        if self.remains is not None and any(
+            not c.has_plugins for c in self.model.containers.values()
+        ):
             self.remains.touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -94,7 +111,10 @@ class Wire:
         self.connection.send_message(message)
 
     def received(self, _connection: Any, message: Any) -> Any:
-        if message.get_type() != dbus.lowlevel.MESSAGE_TYPE_METHOD_CALL or message.get_path() != MAIN_OBJ:
+        if (
+            message.get_type() != dbus.lowlevel.MESSAGE_TYPE_METHOD_CALL
+            or message.get_path() != MAIN_OBJ
+        ):
             return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
         if message.get_interface() == MOCK_IFACE:
             return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
@@ -103,11 +123,17 @@ class Wire:
 
     def dispatch(self, message: Any, interface: Any, member: Any) -> None:
         self.calls[member] += 1
-        known = (interface == MAIN_IFACE and member in self.members) or (interface == "org.rdk.dobby.admin1" and member in ADMIN)
+        known = (interface == MAIN_IFACE and member in self.members) or (
+            interface == "org.rdk.dobby.admin1" and member in ADMIN
+        )
         if not self.ready or (self.libdbus and not known):
             self.refuse_unready(message, interface, member)
         elif interface is None or (not self.libdbus and self.leaked + self.open >= REPLY_SLOTS):
-            self.error(message, "UnknownMethod", f"Unknown method {member} or interface {interface or '(null)'}.")
+            self.error(
+                message,
+                "UnknownMethod",
+                f"Unknown method {member} or interface {interface or '(null)'}.",
+            )
         elif not known:
             self.leaked += 1
             self.unknown.append(f"{interface}.{member}")
@@ -121,7 +147,9 @@ class Wire:
         if self.libdbus:
             signature = message.get_signature()
             self.error(
-                message, "UnknownMethod", f'Method "{member}" with signature "{signature}" on interface "{interface}" doesn\'t exist\n'
+                message,
+                "UnknownMethod",
+                f'Method "{member}" with signature "{signature}" on interface "{interface}" doesn\'t exist\n',
             )
         else:
             self.error(message, "UnknownObject", f"Unknown object '{MAIN_OBJ}'.")
@@ -145,7 +173,9 @@ class Wire:
                 later(47, lambda: os._exit(0))
         else:
             fits = {"SetLogLevel": ["i"], "SetLogMethod": ["uh", "ui", "us"]}
-            good = message.get_signature() in fits[member] and not (member == "SetLogMethod" and arguments[0] > 3)
+            good = message.get_signature() in fits[member] and not (
+                member == "SetLogMethod" and arguments[0] > 3
+            )
             self.reply(message, "b", (good,))
 
     # The one work queue.
@@ -162,8 +192,14 @@ class Wire:
             todo = Work(lambda: (FAILURES.get(member, False),))
         else:
             known_types = (dbus.Double, dbus.Signature)
-            arguments = [plain(a) for a in message.get_args_list() if not isinstance(a, known_types) and not getattr(a, "variant_level", 0)]
-            todo = getattr(self.model, self.aliases.get(member, member))(*(arguments if fitting is not None else ()))
+            arguments = [
+                plain(a)
+                for a in message.get_args_list()
+                if not isinstance(a, known_types) and not getattr(a, "variant_level", 0)
+            ]
+            todo = getattr(self.model, self.aliases.get(member, member))(
+                *(arguments if fitting is not None else ())
+            )
         if todo.milliseconds:
             later(todo.milliseconds, lambda: self.finish(message, member, todo))
         else:
@@ -297,7 +333,13 @@ def HeldOpen(self: Any, source: str) -> None:
 def Report(self: Any) -> str:
     """What it has been through, as JSON. `box_is_gone`: the real Dobby would have removed the host's files."""
     w = self.wire
-    report = {"leaked": w.leaked, "open": w.open, "most_open": w.most_open, "calls": w.calls, "unknown": w.unknown}
+    report = {
+        "leaked": w.leaked,
+        "open": w.open,
+        "most_open": w.most_open,
+        "calls": w.calls,
+        "unknown": w.unknown,
+    }
     return json.dumps(report | {"box_is_gone": w.model.mounts.box_is_gone})
 
 
@@ -305,7 +347,9 @@ def Report(self: Any) -> str:
 def StartsByOthers(self: Any, count: int) -> None:
     """Another client of Dobby's has started so many containers: c0, c1, …"""
     for number in range(count):
-        self.wire.model.start(f"c{number}", {}, has_plugins=True, spec=None, kind="StartFromBundle").finish()
+        self.wire.model.start(
+            f"c{number}", {}, has_plugins=True, spec=None, kind="StartFromBundle"
+        ).finish()
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")

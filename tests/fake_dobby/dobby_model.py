@@ -11,14 +11,27 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.fake_dobby.bundle_model import Crash, Refused, load_bundle, load_spec, spec_survives_info, survives_info
+from tests.fake_dobby.bundle_model import (
+    Crash,
+    Refused,
+    load_bundle,
+    load_spec,
+    spec_survives_info,
+    survives_info,
+)
 from tests.fake_dobby.mount_model import MountModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RUNNING, PAUSED, HIBERNATING, HIBERNATED, AWAKENING = 2, 4, 5, 6, 7
-STATE_WORDS = {RUNNING: "running", PAUSED: "paused", HIBERNATING: "hibernating", HIBERNATED: "hibernated", AWAKENING: "awakening"}
+STATE_WORDS = {
+    RUNNING: "running",
+    PAUSED: "paused",
+    HIBERNATING: "hibernating",
+    HIBERNATED: "hibernated",
+    AWAKENING: "awakening",
+}
 SIGKILL, SIGTERM = 9, 15
 
 # Milliseconds that the work queue is held (facts 2: median of the Debug build).
@@ -60,7 +73,11 @@ class DobbyModel:
     """The state of one Dobby process. `signal(member, *body)` and `later(ms, action)` are given by who runs it."""
 
     def __init__(
-        self, signal: Callable[..., None], later: Callable[[float, Callable[[], None]], None], *, durations: dict[str, float]
+        self,
+        signal: Callable[..., None],
+        later: Callable[[float, Callable[[], None]], None],
+        *,
+        durations: dict[str, float],
     ) -> None:
         self.signal = signal
         self.later = later
@@ -124,7 +141,13 @@ class DobbyModel:
         is_plain = config.get("ociVersion") == "1.0.2" and "rdkPlugins" not in config
         if len(container_id) > 64 and not is_plain:  # it becomes the host name
             return self.fails("failing")
-        return self.start(container_id, hints, has_plugins=survives_info(config), spec=None, kind="StartFromBundle")
+        return self.start(
+            container_id,
+            hints,
+            has_plugins=survives_info(config),
+            spec=None,
+            kind="StartFromBundle",
+        )
 
     def StartFromSpec(self, container_id: str, text: str, *_: Any) -> Work:
         try:
@@ -135,7 +158,13 @@ class DobbyModel:
             return self.refused()
         if len(container_id) > 64:
             return self.fails("failing")
-        return self.start(container_id, self.hints_of(spec), has_plugins=spec_survives_info(spec), spec=spec, kind="StartFromSpec")
+        return self.start(
+            container_id,
+            self.hints_of(spec),
+            has_plugins=spec_survives_info(spec),
+            spec=spec,
+            kind="StartFromSpec",
+        )
 
     def hints_of(self, config: dict[str, Any]) -> dict[str, str]:
         annotations = config.get("annotations")
@@ -155,9 +184,22 @@ class DobbyModel:
 
     def may_start(self, container_id: str) -> bool:
         letters = any(c.isalpha() for c in container_id)
-        return bool(ID_RULE.fullmatch(container_id)) and ".." not in container_id and letters and container_id not in self.containers
+        return (
+            bool(ID_RULE.fullmatch(container_id))
+            and ".." not in container_id
+            and letters
+            and container_id not in self.containers
+        )
 
-    def start(self, container_id: str, hints: dict[str, str], *, has_plugins: bool, spec: dict[str, Any] | None, kind: str) -> Work:
+    def start(
+        self,
+        container_id: str,
+        hints: dict[str, str],
+        *,
+        has_plugins: bool,
+        spec: dict[str, Any] | None,
+        kind: str,
+    ) -> Work:
         if container_id.startswith("."):
             hints = {"fail": "failing"}
         if "fail" in hints:
@@ -182,7 +224,9 @@ class DobbyModel:
         if container is None or (container.state == PAUSED and not force):
             return Work(lambda: (False,))
         if container.dying:
-            return Work(lambda: (False,), self.durations["Reap"] + 2)  # it waits for the reaping, then finds nothing
+            return Work(
+                lambda: (False,), self.durations["Reap"] + 2
+            )  # it waits for the reaping, then finds nothing
         term = container.hints.get("term", "")
         ignored = not force and term == "ignored"
         kind = "StopForced" if force else "TermIgnored" if ignored or term == "frozen" else "Stop"
@@ -197,13 +241,22 @@ class DobbyModel:
                 self.later(self.durations["Reap"], lambda: self.reap(container, status, asked=True))
 
         # A graceful stop keeps the lock until the container is reaped: GetState then finds 0, after a forced one 2.
-        return Work(finish, self.durations[kind], after, hold=0 if force or term == "frozen" else self.durations["Reap"] + 1)
+        return Work(
+            finish,
+            self.durations[kind],
+            after,
+            hold=0 if force or term == "frozen" else self.durations["Reap"] + 1,
+        )
 
     def reap(self, container: Container, status: int, *, asked: bool = False) -> None:
         """The process has ended: the entry goes first, then the two signals; or Dobby restarts it (facts 3)."""
         if self.containers.get(container.id) is not container:
             return
-        restarts = bool(container.spec and container.spec.get("restartOnCrash")) and status != 0 and not asked
+        restarts = (
+            bool(container.spec and container.spec.get("restartOnCrash"))
+            and status != 0
+            and not asked
+        )
         if restarts:
             self.signal("Started", container.descriptor, container.id)
             self.signal("Started", container.descriptor, container.id)
@@ -233,7 +286,10 @@ class DobbyModel:
         container = self.by_descriptor(descriptor)
         if container is None or container.state != RUNNING:
             return Work(lambda: (False,))
-        known = all(word.startswith(("--user", "--env", "--cwd", "-t")) or not word.startswith("-") for word in options.split(" "))
+        known = all(
+            word.startswith(("--user", "--env", "--cwd", "-t")) or not word.startswith("-")
+            for word in options.split(" ")
+        )
         # Options that are words of no option are taken for the container's id; blanks alone are refused (facts, Exec).
         accepted = options == "" or (known and options.strip() != "" and options.startswith("-"))
         del command
@@ -252,7 +308,10 @@ class DobbyModel:
     def RemoveAnnotation(self, descriptor: int, key: str) -> Work:
         def finish() -> tuple[Any, ...]:
             container = self.by_descriptor(descriptor)
-            return (container is not None and self.surviving(container).annotations.pop(key, None) is not None,)
+            return (
+                container is not None
+                and self.surviving(container).annotations.pop(key, None) is not None,
+            )
 
         return Work(finish)
 
@@ -265,10 +324,14 @@ class DobbyModel:
                 return (False,)
             if self.hibernation:
                 container.state = HIBERNATING
-                if container.hints.get("memcr") == "fails":  # back to running, without a signal (captures, 28b_…, 6.)
+                if (
+                    container.hints.get("memcr") == "fails"
+                ):  # back to running, without a signal (captures, 28b_…, 6.)
                     self.later(60, lambda: self.settle(container, HIBERNATING, RUNNING, ""))
                 elif container.hints.get("memcr") != "hangs":
-                    self.later(60, lambda: self.settle(container, HIBERNATING, HIBERNATED, "Hibernated"))
+                    self.later(
+                        60, lambda: self.settle(container, HIBERNATING, HIBERNATED, "Hibernated")
+                    )
             return (True,)
 
         return Work(finish)
@@ -293,7 +356,11 @@ class DobbyModel:
     def Mount(self, descriptor: int, source: str, target: str, flags: list[str], data: str) -> Work:
         def finish() -> tuple[Any, ...]:
             container = self.by_descriptor(descriptor)
-            if container is None or target in container.mounts or not {"bind", "rbind"} & set(flags):
+            if (
+                container is None
+                or target in container.mounts
+                or not {"bind", "rbind"} & set(flags)
+            ):
                 return (False,)
             if not self.mounts.mount(container.id, source, flags, fails=data == "bad"):
                 return (False,)
@@ -326,11 +393,28 @@ class DobbyModel:
         info: dict[str, Any] = {
             "cpu": {"usage": {"percpu": [4802444, 20545390], "total": 25347834}},
             "id": container.id,
-            "memory": {"user": {"failcnt": 0, "limit": 9223372036854771712, "max": 1613824, "usage": 733184}},
+            "memory": {
+                "user": {
+                    "failcnt": 0,
+                    "limit": 9223372036854771712,
+                    "max": 1613824,
+                    "usage": 733184,
+                }
+            },
             "pids": [pid, pid + 9],
             "processes": [
-                {"cmdline": "/usr/libexec/DobbyInit sleep 3600 ", "executable": "/usr/libexec/DobbyInit", "nsPid": 1, "pid": pid},
-                {"cmdline": "sleep 3600 ", "executable": "/bin/busybox", "nsPid": 5, "pid": pid + 9},
+                {
+                    "cmdline": "/usr/libexec/DobbyInit sleep 3600 ",
+                    "executable": "/usr/libexec/DobbyInit",
+                    "nsPid": 1,
+                    "pid": pid,
+                },
+                {
+                    "cmdline": "sleep 3600 ",
+                    "executable": "/bin/busybox",
+                    "nsPid": 5,
+                    "pid": pid + 9,
+                },
             ],
             "state": STATE_WORDS[container.state],
             "timestamp": 2434505516621,

@@ -13,7 +13,14 @@ from tests.fake_dobby.observer import Observer
 
 IDS: Final = ("a", "b", "c.d", "e-f")
 # Anything else is a bug.
-FAIR: Final = {"DobbyUnavailable", "NoSuchContainer", "ContainerExists", "WrongState", "DobbyRefused", "Timeout"}
+FAIR: Final = {
+    "DobbyUnavailable",
+    "NoSuchContainer",
+    "ContainerExists",
+    "WrongState",
+    "DobbyRefused",
+    "Timeout",
+}
 # A stand-in that is as quick as that, with bundles of all kinds.
 QUICK: Final = {"StartFromBundle": 5, "failing": 3, "Reap": 5, "TermIgnored": 20}
 DOBBY_STATES: Final = {"Running": 2, "Paused": 4}
@@ -30,7 +37,9 @@ def make_bundles(directory: Path) -> list[Path]:
     ]
 
 
-async def load(client: Client, bundles: list[Path], chance: random.Random, outcomes: Counter[str]) -> None:
+async def load(
+    client: Client, bundles: list[Path], chance: random.Random, outcomes: Counter[str]
+) -> None:
     """Calls of all kinds, one after another, for as long as it is let; how each ended is counted."""
     while True:
         container_id = chance.choice(IDS)
@@ -57,7 +66,11 @@ async def end(loads: list[asyncio.Task[None]]) -> None:
     """No more calls; raises what a caller has met that is no refusal."""
     for task in loads:
         task.cancel()
-    assert [r for r in await asyncio.gather(*loads, return_exceptions=True) if not isinstance(r, asyncio.CancelledError)] == []
+    assert [
+        r
+        for r in await asyncio.gather(*loads, return_exceptions=True)
+        if not isinstance(r, asyncio.CancelledError)
+    ] == []
 
 
 async def until_steady(client: Client, observer: Observer) -> dict[str, dict[str, Any]]:
@@ -74,7 +87,11 @@ async def check_truth(client: Client, observer: Observer) -> None:
     """The observer's picture, ours and Dobby's own are one and the same."""
     told = await until_steady(client, observer)
     listed = await client.dobby("List")
-    assert sorted((o["Descriptor"], o["Id"]) for o in told.values()) == sorted(zip(*listed, strict=True))
-    states = {o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in told.values()}
+    assert sorted((o["Descriptor"], o["Id"]) for o in told.values()) == sorted(
+        zip(*listed, strict=True)
+    )
+    states = {
+        o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in told.values()
+    }
     assert {o["Id"]: DOBBY_STATES[o["State"]] for o in told.values()} == states
     assert (observer.complaints, observer.properties["ContainerCount"]) == ([], len(told))

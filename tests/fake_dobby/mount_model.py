@@ -35,7 +35,9 @@ class MountModel:
             self.left_behind[container_id] = real
             if self.mountinfo:
                 with Path(self.mountinfo).open("a") as file:
-                    file.write(f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 /dev/root rw\n")
+                    file.write(
+                        f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 /dev/root rw\n"
+                    )
         return True
 
     def _mounted_below(self, source: str) -> bool:

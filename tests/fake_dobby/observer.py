@@ -39,7 +39,9 @@ class Observer:
         elif member == "PropertiesChanged" and path.startswith(CONTAINER_PATH):
             self._changed(path, {name: value for name, (_, value) in body[1].items()})
         elif member == "InterfacesAdded" and path == OBJECT_PATH:
-            self._added(body[0], {name: value for name, (_, value) in body[1][CONTAINER_INTERFACE].items()})
+            self._added(
+                body[0], {name: value for name, (_, value) in body[1][CONTAINER_INTERFACE].items()}
+            )
         elif member == "InterfacesRemoved" and path == OBJECT_PATH:
             self._removed(body[0])
         elif interface == INTERFACE:
@@ -56,12 +58,16 @@ class Observer:
 
     def _added(self, path: str, properties: dict[str, Any]) -> None:
         self._step(path, "InterfacesAdded")
-        self._complain_unless(path_of(CONTAINER_PATH, properties["Id"]) == path, f"{path} is of {properties['Id']}")
+        self._complain_unless(
+            path_of(CONTAINER_PATH, properties["Id"]) == path, f"{path} is of {properties['Id']}"
+        )
         self.objects[path] = properties
 
     def _removed(self, path: str) -> None:
         self._step(path, "InterfacesRemoved")
-        self._complain_unless(self._told.get(path) == "Stopped", f"{path} removed in state {self._told.get(path)}")
+        self._complain_unless(
+            self._told.get(path) == "Stopped", f"{path} removed in state {self._told.get(path)}"
+        )
         self._last.pop(path)
         self._told.pop(path, None)
         self._started.discard(path)
@@ -75,17 +81,27 @@ class Observer:
             return
         for name, value in changed.items():
             self._complain_unless(name not in CONST, f"{path}: {name} has changed")
-            self._complain_unless(CORRECTED.get(name, value) == value, f"{path}: {name} has become {value}")
-            self._complain_unless(known[name] != value or name.endswith(("At", "Path")), f"{path}: {name} told twice to be {value}")
+            self._complain_unless(
+                CORRECTED.get(name, value) == value, f"{path}: {name} has become {value}"
+            )
+            self._complain_unless(
+                known[name] != value or name.endswith(("At", "Path")),
+                f"{path}: {name} told twice to be {value}",
+            )
             known[name] = value
 
     def _manager_changed(self, changed: dict[str, Any]) -> None:
         for name, value in changed.items():
-            self._complain_unless(self.properties.get(name) != value, f"{name} told twice to be {value}")
+            self._complain_unless(
+                self.properties.get(name) != value, f"{name} told twice to be {value}"
+            )
             self.properties[name] = value
         if changed.get("DobbyAvailable"):
             count = self.properties["ContainerCount"]
-            self._complain_unless(count == len(self.objects), f"Dobby is available with {count} containers of {len(self.objects)}")
+            self._complain_unless(
+                count == len(self.objects),
+                f"Dobby is available with {count} containers of {len(self.objects)}",
+            )
 
     def _signalled(self, member: str, body: tuple[Any, ...]) -> None:
         named = body[0] if member in {"onContainerStateChanged", "containerExited"} else body[1]
@@ -96,18 +112,30 @@ class Observer:
             return
         if member == "onContainerStateChanged":
             self._step(path, "State")
-            self._complain_unless(body[1] == known["State"], f"{named} is told to be {body[1]}, and is {known['State']}")
-            self._complain_unless(body[1] != self._told.get(path), f"{named} is told twice to be {body[1]}")
+            self._complain_unless(
+                body[1] == known["State"],
+                f"{named} is told to be {body[1]}, and is {known['State']}",
+            )
+            self._complain_unless(
+                body[1] != self._told.get(path), f"{named} is told twice to be {body[1]}"
+            )
             self._told[path] = body[1]
             return
         self._step(path, member)
         descriptor = body[1] if member == "containerExited" else body[0]
-        self._complain_unless(descriptor == known["Descriptor"], f"{member} of {named} names {descriptor}")
+        self._complain_unless(
+            descriptor == known["Descriptor"], f"{member} of {named} names {descriptor}"
+        )
         if member == "onContainerStarted":
             self._complain_unless(path not in self._started, f"{named} started twice")
             self._started.add(path)
         if member in {"onContainerStarted", "onContainerStopped"}:
             living = len(self.objects) - (member == "onContainerStopped")
-            self._complain_unless(self.properties["ContainerCount"] == living, f"{member}: count {self.properties['ContainerCount']}")
+            self._complain_unless(
+                self.properties["ContainerCount"] == living,
+                f"{member}: count {self.properties['ContainerCount']}",
+            )
         if member == "containerExited":
-            self._complain_unless(self._told.get(path) == "Stopped", f"{named} exited while {self._told.get(path)}")
+            self._complain_unless(
+                self._told.get(path) == "Stopped", f"{named} exited while {self._told.get(path)}"
+            )

@@ -39,7 +39,9 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], **options: Any) -> None:
         # A session of its own: a Ctrl-C in the terminal reaches us alone, who end the children in their turn.
-        self.child = subprocess.Popen(arguments, env=os.environ | environment, start_new_session=True, bufsize=0, **options)
+        self.child = subprocess.Popen(
+            arguments, env=os.environ | environment, start_new_session=True, bufsize=0, **options
+        )
 
     def __enter__(self) -> "Process":
         return self
@@ -83,7 +85,9 @@ def private_bus(kind: str = "session", limits: dict[str, int] | None = None) -> 
         config = Path(directory, "bus.conf")
         lines = [SYSTEM_LIMITS] if kind == "system" else []
         lines += [f'<limit name="{name}">{value}</limit>' for name, value in (limits or {}).items()]
-        config.write_text(BUS_CONFIG.format(kind=kind, directory=directory, limits="\n  ".join(lines)))
+        config.write_text(
+            BUS_CONFIG.format(kind=kind, directory=directory, limits="\n  ".join(lines))
+        )
         arguments = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
         with Process(arguments, {}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as bus:
             yield next_line(bus.child, 10)
@@ -91,12 +95,23 @@ def private_bus(kind: str = "session", limits: dict[str, int] | None = None) -> 
 
 def standin_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Process:
     """The stand-in Dobby on that bus, in `directory`. It takes its name a moment later; dobby.py lists the parameters."""
-    arguments = [sys.executable, "-m", "dbusmock", "--session", "--template", str(STANDIN), "--parameters", json.dumps(parameters)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "dbusmock",
+        "--session",
+        "--template",
+        str(STANDIN),
+        "--parameters",
+        json.dumps(parameters),
+    ]
     environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": str(ROOT)}
     return Process(arguments, environment, stdout=subprocess.DEVNULL, cwd=directory)
 
 
-def ocibridge(address: str, *options: str, environment: dict[str, str] | None = None, **popen: Any) -> Process:
+def ocibridge(
+    address: str, *options: str, environment: dict[str, str] | None = None, **popen: Any
+) -> Process:
     """The daemon itself on that bus."""
     program = str(Path(sys.executable).with_name("ocibridge"))
     return Process([program, "--bus", address, *options], environment or {}, **popen)

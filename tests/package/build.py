@@ -8,5 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def build(*version: str) -> Path:
     """Of the version of the code, or of the one that is given."""
-    built = subprocess.run([ROOT / "tools" / "make-deb", *version], check=True, capture_output=True, text=True).stdout
+    built = subprocess.run(
+        [ROOT / "tools" / "make-deb", *version], check=True, capture_output=True, text=True
+    ).stdout
     return ROOT / built.strip()

@@ -59,19 +59,29 @@ Attack = Callable[..., Victim]
 def unit_environment() -> dict[str, str]:
     """What the unit's `Environment=` has."""
     lines = (ROOT / "systemd" / "ocibridge.service").read_text().splitlines()
-    return dict(line.removeprefix("Environment=").split("=", 1) for line in lines if line.startswith("Environment="))
+    return dict(
+        line.removeprefix("Environment=").split("=", 1)
+        for line in lines
+        if line.startswith("Environment=")
+    )
 
 
 def until_owned(address: str, name: str = OURS) -> None:
     """Until somebody on that bus has that name."""
     wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True)
+    subprocess.run(
+        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
+    )
 
 
 def start_by_others(victim: Victim, count: int) -> None:
     """The stand-in has so many containers more, c0, c1, …; returns when ocibridge has them too."""
     with victim.caller() as caller:
-        fate = {"destination": "org.rdk.dobby", "path": "/org/rdk/dobby", "interface": "org.freedesktop.DBus.Mock"}
+        fate = {
+            "destination": "org.rdk.dobby",
+            "path": "/org/rdk/dobby",
+            "interface": "org.freedesktop.DBus.Mock",
+        }
         assert caller.outcome("StartsByOthers", "i", (count,), **fate) == "reply"
         while len(caller.reply(caller.call("listContainers")).body[0]) < count:
             pass
@@ -93,10 +103,22 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
             file = stack.enter_context(log.open("wb"))
             configuration = tmp_path / "ocibridge.yaml"
             configuration.write_text(json.dumps(keys))
-            options, environment = ("--config", str(configuration)), {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment()
-            process = stack.enter_context(ocibridge(address, *options, environment=environment, stderr=file))
+            options, environment = (
+                ("--config", str(configuration)),
+                {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment(),
+            )
+            process = stack.enter_context(
+                ocibridge(address, *options, environment=environment, stderr=file)
+            )
             until_owned(address)
-            victims.append(Victim(address, process, log, honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable"))
+            victims.append(
+                Victim(
+                    address,
+                    process,
+                    log,
+                    honest="reply" if dobby else f"{INTERFACE}.Error.DobbyUnavailable",
+                )
+            )
             return victims[-1]
 
         yield start

@@ -59,9 +59,18 @@ def message_of(kind: str, to: str) -> Message:
         )  # fmt: skip
     interface, member, signature, body = CALLS[word]
     path = f"{PATH}/container/c0" if word == "GetAllOfContainer" else PATH
-    call = Message(destination=to, path=path, interface=interface, member=member, signature=signature, body=list(body))
+    call = Message(
+        destination=to,
+        path=path,
+        interface=interface,
+        member=member,
+        signature=signature,
+        body=list(body),
+    )
     # Without NO_AUTOSTART the bus would start the service again, once it has been stopped.
-    call.flags = MessageFlag.NO_AUTOSTART | (MessageFlag.NONE if kind.endswith(UNREAD) else MessageFlag.NO_REPLY_EXPECTED)
+    call.flags = MessageFlag.NO_AUTOSTART | (
+        MessageFlag.NONE if kind.endswith(UNREAD) else MessageFlag.NO_REPLY_EXPECTED
+    )
     return call
 
 

@@ -43,7 +43,12 @@ class Liar:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._wire.hang_up()
         self._thread.join()
         self._wire.__exit__(kind, value, trace)
@@ -60,7 +65,9 @@ class Liar:
 
     def give_up_the_name(self) -> None:
         """Stay on the bus, without the name."""
-        self._wire.call("ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER)
+        self._wire.call(
+            "ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER
+        )
 
     def send(self, message: Message) -> None:
         """Send what belongs nowhere, or comes too late."""
@@ -68,5 +75,11 @@ class Liar:
 
     def signal(self, member: str, signature: str, *body: Any) -> None:
         """Send a signal of Dobby's."""
-        where: dict[str, Any] = {"path": "/org/rdk/dobby", "interface": "org.rdk.dobby.ctrl1", "member": member}
-        self._wire.send(Message(message_type=MessageType.SIGNAL, signature=signature, body=list(body), **where))
+        where: dict[str, Any] = {
+            "path": "/org/rdk/dobby",
+            "interface": "org.rdk.dobby.ctrl1",
+            "member": member,
+        }
+        self._wire.send(
+            Message(message_type=MessageType.SIGNAL, signature=signature, body=list(body), **where)
+        )

@@ -17,7 +17,10 @@ def main(address: str) -> None:
         assert driver(wire, "RequestName", "su", OURS, 4) == 1
         print(wire.name, flush=True)
         while (message := wire.next()).member != "Last":
-            if message.message_type is MessageType.SIGNAL and message.sender != "org.freedesktop.DBus":
+            if (
+                message.message_type is MessageType.SIGNAL
+                and message.sender != "org.freedesktop.DBus"
+            ):
                 print(message.member, flush=True)
 
 

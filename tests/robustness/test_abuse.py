@@ -41,26 +41,53 @@ def test_wrong_signatures(victim: Victim, method: str) -> None:
     with victim.caller() as caller:
         for signature, body in WRONG:
             if signature != METHODS[method]:
-                assert caller.outcome(method, signature, body) == f"{STANDARD}InvalidArgs", signature
+                assert caller.outcome(method, signature, body) == f"{STANDARD}InvalidArgs", (
+                    signature
+                )
 
 
 def test_what_is_not_there(victim: Victim) -> None:
     with victim.caller() as caller:
         assert caller.outcome("nope") == f"{STANDARD}UnknownMethod"
-        assert caller.outcome("listContainers", interface="org.rdk.OCIContainer2") == f"{STANDARD}UnknownMethod"
+        assert (
+            caller.outcome("listContainers", interface="org.rdk.OCIContainer2")
+            == f"{STANDARD}UnknownMethod"
+        )
         # sd-bus looks a member up by its interface alone.
         assert caller.outcome("listContainers", interface=None) == f"{STANDARD}UnknownObject"
-        for path in ("/", "/org", "/org/rdk", f"{PATH}/container", f"{PATH}/container/nope", f"{PATH}/container/_2e_2e"):
-            assert caller.outcome("listContainers", path=path) in {f"{STANDARD}UnknownObject", f"{STANDARD}UnknownMethod"}
+        for path in (
+            "/",
+            "/org",
+            "/org/rdk",
+            f"{PATH}/container",
+            f"{PATH}/container/nope",
+            f"{PATH}/container/_2e_2e",
+        ):
+            assert caller.outcome("listContainers", path=path) in {
+                f"{STANDARD}UnknownObject",
+                f"{STANDARD}UnknownMethod",
+            }
 
 
 def test_properties_cannot_be_written(victim: Victim) -> None:
     with victim.caller() as caller:
-        for name, value in (("Version", Variant("s", "9")), ("DobbyAvailable", Variant("b", False)), ("ContainerCount", deep(DEEP - 2))):
+        for name, value in (
+            ("Version", Variant("s", "9")),
+            ("DobbyAvailable", Variant("b", False)),
+            ("ContainerCount", deep(DEEP - 2)),
+        ):
             outcome = caller.outcome("Set", "ssv", (INTERFACE, name, value), interface=PROPERTIES)
             assert outcome == f"{STANDARD}PropertyReadOnly"
-        assert caller.outcome("Set", "ssv", (INTERFACE, "Nope", Variant("s", "9")), interface=PROPERTIES) == f"{STANDARD}UnknownProperty"
-        assert caller.outcome("Get", "ss", (INTERFACE, "Nope"), interface=PROPERTIES) == f"{STANDARD}UnknownProperty"
+        assert (
+            caller.outcome(
+                "Set", "ssv", (INTERFACE, "Nope", Variant("s", "9")), interface=PROPERTIES
+            )
+            == f"{STANDARD}UnknownProperty"
+        )
+        assert (
+            caller.outcome("Get", "ss", (INTERFACE, "Nope"), interface=PROPERTIES)
+            == f"{STANDARD}UnknownProperty"
+        )
 
 
 @pytest.mark.parametrize("mebibytes", [2, 16, 30])
@@ -77,12 +104,17 @@ def test_strings_of_many_mebibytes(victim: Victim, mebibytes: int) -> None:
     assert victim.memory_kib < before + (3 * mebibytes << 10)
 
 
-@pytest.mark.parametrize(("last", "growth"), [("x", 75), ("\U0001f600", 195)], ids=["ASCII", "beyond U+FFFF"])
+@pytest.mark.parametrize(
+    ("last", "growth"), [("x", 75), ("\U0001f600", 195)], ids=["ASCII", "beyond U+FFFF"]
+)
 def test_the_peak_of_a_large_string(victim: Victim, last: str, growth: int) -> None:
     """The message, what Python makes of it (4 bytes a character, if one needs them), and no copy of ours."""
     with victim.caller() as caller:
         before = victim.memory_kib
-        assert caller.outcome("getContainerState", "s", ("x" * ((30 << 20) - 200) + last,)) == f"{STANDARD}InvalidArgs"
+        assert (
+            caller.outcome("getContainerState", "s", ("x" * ((30 << 20) - 200) + last,))
+            == f"{STANDARD}InvalidArgs"
+        )
         assert caller.is_served()
         assert victim.peak_kib < before + (growth << 10)
         assert victim.memory_kib < before + (8 << 10)
@@ -97,7 +129,10 @@ def test_a_string_larger_than_the_bus_lets_through(victim: Victim) -> None:
 def test_calls_that_want_no_reply_get_none(victim: Victim) -> None:
     with victim.caller() as caller:
         mute = MessageFlag.NO_REPLY_EXPECTED
-        silent = [caller.call(method, "s", ("nope",), flags=mute) for method in ("getContainerState", "getLastExit")]
+        silent = [
+            caller.call(method, "s", ("nope",), flags=mute)
+            for method in ("getContainerState", "getLastExit")
+        ]
         assert caller.is_served()
         assert not set(silent) & set(caller._replies)
 
@@ -107,8 +142,18 @@ def test_descriptors_where_none_belong(victim: Victim) -> None:
     before = victim.files
     with victim.caller() as caller, open(os.devnull, "rb") as file:  # noqa: PTH123 - a descriptor is what is wanted
         for _ in range(200):
-            message = Message(destination=OURS, path=PATH, interface=INTERFACE, member="getContainerState", signature="h", body=[0])
-            assert caller.reply(caller.send(message, (file.fileno(),))).error_name == f"{STANDARD}InvalidArgs"
+            message = Message(
+                destination=OURS,
+                path=PATH,
+                interface=INTERFACE,
+                member="getContainerState",
+                signature="h",
+                body=[0],
+            )
+            assert (
+                caller.reply(caller.send(message, (file.fileno(),))).error_name
+                == f"{STANDARD}InvalidArgs"
+            )
         for _ in range(100):  # the last message is let go of a moment after its reply
             assert caller.is_served()
             if victim.files <= before:
@@ -146,20 +191,40 @@ def test_callers_that_vanish(victim: Victim) -> None:
             caller.call("listContainers")
     assert victim.files <= before + 1
     with victim.caller() as caller:  # the waits of those that are gone count for nobody
-        assert [caller.outcome("getContainerState", "s", ("nope",)) for _ in range(70)] == [f"{INTERFACE}.Error.NoSuchContainer"] * 70
+        assert [caller.outcome("getContainerState", "s", ("nope",)) for _ in range(70)] == [
+            f"{INTERFACE}.Error.NoSuchContainer"
+        ] * 70
 
 
 def forged(caller: Wire, member: str, signature: str, body: list[Any], **other: Any) -> None:
     where = {"path": "/org/rdk/dobby", "interface": "org.rdk.dobby.ctrl1"} | other
-    caller.send(Message(message_type=MessageType.SIGNAL, member=member, signature=signature, body=body, **where))
+    caller.send(
+        Message(
+            message_type=MessageType.SIGNAL, member=member, signature=signature, body=body, **where
+        )
+    )
 
 
 def test_forged_signals_change_nothing(victim: Victim) -> None:
     """Broadcast, and sent straight to us: whoever is not Dobby is not believed."""
     with victim.caller() as caller:
-        name_owner = Message(destination=DRIVER, path="/", interface=DRIVER, member="GetNameOwner", signature="s", body=[OURS])
+        name_owner = Message(
+            destination=DRIVER,
+            path="/",
+            interface=DRIVER,
+            member="GetNameOwner",
+            signature="s",
+            body=[OURS],
+        )
         owner = caller.ask(name_owner).body[0]
-        everything = Message(destination=DRIVER, path="/", interface=DRIVER, member="AddMatch", signature="s", body=["type='signal'"])
+        everything = Message(
+            destination=DRIVER,
+            path="/",
+            interface=DRIVER,
+            member="AddMatch",
+            signature="s",
+            body=["type='signal'"],
+        )
         assert caller.ask(everything).message_type is MessageType.METHOD_RETURN
         to: dict[str, Any]
         for to in ({}, {"destination": owner}, {"destination": OURS}):
@@ -173,13 +238,25 @@ def test_forged_signals_change_nothing(victim: Victim) -> None:
             forged(caller, "NameOwnerChanged", "sss", ["org.rdk.dobby", "", caller.name], **bus)
             forged(caller, "Disconnected", "", [], interface="org.example.Local", **to)
         for number in range(1, 200):  # answers to calls that we may have made of somebody else
-            answer = Message(message_type=MessageType.METHOD_RETURN, destination=owner, reply_serial=number, signature="i", body=[4])
+            answer = Message(
+                message_type=MessageType.METHOD_RETURN,
+                destination=owner,
+                reply_serial=number,
+                signature="i",
+                body=[4],
+            )
             caller.send(answer)
         assert caller.reply(caller.call("listContainers")).body == [[]]
-        status = caller.reply(caller.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES)).body[0].value
+        status = (
+            caller.reply(caller.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES))
+            .body[0]
+            .value
+        )
         assert status == "ready"
         assert [m.member for m in caller.others if m.path and m.path.startswith(PATH)] == []
-        assert caller.outcome("getLastExit", "s", ("ghost",)) == f"{INTERFACE}.Error.NoSuchContainer"
+        assert (
+            caller.outcome("getLastExit", "s", ("ghost",)) == f"{INTERFACE}.Error.NoSuchContainer"
+        )
 
 
 def test_a_thousand_match_rules(victim: Victim) -> None:
@@ -188,7 +265,16 @@ def test_a_thousand_match_rules(victim: Victim) -> None:
         refused = 0
         for number in range(1000):
             rule = f"type='signal',sender='{OURS}',arg0='x{number}'"
-            answer = caller.ask(Message(destination=DRIVER, path="/", interface=DRIVER, member="AddMatch", signature="s", body=[rule]))
+            answer = caller.ask(
+                Message(
+                    destination=DRIVER,
+                    path="/",
+                    interface=DRIVER,
+                    member="AddMatch",
+                    signature="s",
+                    body=[rule],
+                )
+            )
             refused += answer.message_type is MessageType.ERROR
         assert caller.is_served()
         assert refused < 1000
@@ -205,7 +291,10 @@ def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
             assert wire.is_served()
             for _ in range(30):
                 wire.call("waitForState", "sst", ("never", "Running", 0))
-        assert honest.outcome("waitForState", "sst", ("other", "Running", 600_000)) == f"{INTERFACE}.Error.Timeout"
+        assert (
+            honest.outcome("waitForState", "sst", ("other", "Running", 600_000))
+            == f"{INTERFACE}.Error.Timeout"
+        )
 
 
 def test_connections_that_wait_are_bounded_together(victim: Victim) -> None:

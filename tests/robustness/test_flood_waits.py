@@ -11,7 +11,9 @@ from tests.robustness.waits import KINDS, NOBODY, measure, table
 SECONDS = 1.0
 
 
-@pytest.mark.timeout(600)  # a daemon that works a backlog off may take that long, and is to be told from one that hangs
+@pytest.mark.timeout(
+    600
+)  # a daemon that works a backlog off may take that long, and is to be told from one that hangs
 @pytest.mark.parametrize("unread", [False, True], ids=["no replies wanted", "replies not read"])
 def test_others_are_served_beside_a_flood(attack: Attack, unread: bool) -> None:
     victim = attack()

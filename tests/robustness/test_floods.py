@@ -30,7 +30,14 @@ OPEN_TO_ALL = [
 @contextmanager
 def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) -> Iterator[None]:
     """30,000 calls at once of a caller who wants no replies, so that the bus does not count them."""
-    call = Message(destination=OURS, path=PATH, interface=INTERFACE, member=member, signature=signature, body=list(body))
+    call = Message(
+        destination=OURS,
+        path=PATH,
+        interface=INTERFACE,
+        member=member,
+        signature=signature,
+        body=list(body),
+    )
     call.flags = MessageFlag.NO_REPLY_EXPECTED
     call.serial = 7
     raw = bytes(call._marshall(False)) * 50
@@ -49,7 +56,9 @@ def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) ->
 
 
 @pytest.mark.parametrize("call", OPEN_TO_ALL, ids=lambda call: f"{call[0]}{call[2]}")
-def test_a_flood_that_wants_no_replies(victim: Victim, call: tuple[str, str, tuple[Any, ...]]) -> None:
+def test_a_flood_that_wants_no_replies(
+    victim: Victim, call: tuple[str, str, tuple[Any, ...]]
+) -> None:
     """Others are served meanwhile, within the bound of each of their calls, and it costs no memory."""
     with victim.caller() as honest:
         assert honest.is_served()
@@ -66,27 +75,46 @@ def test_who_is_gone_before_it_is_known_changes_nothing(victim: Victim, tmp_path
     bundle = str(make_bundle(tmp_path, "sleep"))
     for number in range(30):
         with victim.caller() as caller:
-            caller.call("startContainer", "ssssas", (f"a{number}", bundle, "", "", []), flags=MessageFlag.NO_REPLY_EXPECTED)
+            caller.call(
+                "startContainer",
+                "ssssas",
+                (f"a{number}", bundle, "", "", []),
+                flags=MessageFlag.NO_REPLY_EXPECTED,
+            )
     with victim.caller() as honest:
         while honest.outcome("startContainer", "ssssas", ("last", bundle, "", "", [])) != "reply":
             pass
         honest.outcome("stopContainer", "sb", ("no-such", True))
-        there = {container_id for _, container_id in honest.reply(honest.call("listContainers")).body[0]}
+        there = {
+            container_id for _, container_id in honest.reply(honest.call("listContainers")).body[0]
+        }
     lines = [line for line in victim.log.read_text().splitlines() if "startContainer" in line]
-    known = {line.split('"')[1] for line in lines if f" by uid {os.getuid()} " in line and "refused" not in line}
+    known = {
+        line.split('"')[1]
+        for line in lines
+        if f" by uid {os.getuid()} " in line and "refused" not in line
+    }
     assert there <= known
     assert all("refused: startContainer: not done" in line for line in lines if "uid -1" in line)
 
 
 def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack) -> None:
     """Invalid is believed after another List alone: one for all who have shared a question, not one for each."""
-    victim = attack(dobby=False, limits={"in_flight": 4, "queued": 20}, timeouts={"read": "5s", "call": "1s"})
+    victim = attack(
+        dobby=False, limits={"in_flight": 4, "queued": 20}, timeouts={"read": "5s", "call": "1s"}
+    )
     all_have_asked = threading.Event()
 
     def answer(call: Message) -> Message | None:
         if call.member == "List":
-            return None if all_have_asked.is_set() else Message.new_method_return(call, "aias", [[7], ["a"]])
-        if call.member == "GetState" and liar.asked.count("GetState") > 1:  # the first is for the picture
+            return (
+                None
+                if all_have_asked.is_set()
+                else Message.new_method_return(call, "aias", [[7], ["a"]])
+            )
+        if (
+            call.member == "GetState" and liar.asked.count("GetState") > 1
+        ):  # the first is for the picture
             all_have_asked.wait(20)
         return Message.new_method_return(call, "i", [0])
 
@@ -99,7 +127,9 @@ def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack)
         for caller in [stack.enter_context(victim.caller()) for _ in range(10)]:
             for _ in range(30):
                 caller.call("getContainerState", "s", ("a",))
-            assert caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"  # by now they have arrived
+            assert (
+                caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
+            )  # by now they have arrived
         all_have_asked.set()
         while liar.asked[-1] != "List":
             pass
@@ -116,15 +146,27 @@ def test_what_dobby_says_when_it_goes_is_shown_and_not_obeyed(attack: Attack) ->
             assert reply.error_name == f"{INTERFACE}.Error.DobbyUnavailable"
             assert len(reply.body[0]) < 1000
             assert reply.body[0].isprintable()
-    assert not [line for line in victim.log.read_text().splitlines() if not line.isprintable() or len(line) > 1000]
+    assert not [
+        line
+        for line in victim.log.read_text().splitlines()
+        if not line.isprintable() or len(line) > 1000
+    ]
 
 
 def test_a_bus_that_is_frozen_does_not_keep_it_from_ending(tmp_path: Path) -> None:
-    with private_bus() as address, ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}) as bridge:
+    with (
+        private_bus() as address,
+        ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}) as bridge,
+    ):
         until_owned(address)
         with Wire(address) as caller:
             asks = Message(
-                destination=DRIVER, path="/", interface=DRIVER, member="GetConnectionUnixProcessID", signature="s", body=[DRIVER]
+                destination=DRIVER,
+                path="/",
+                interface=DRIVER,
+                member="GetConnectionUnixProcessID",
+                signature="s",
+                body=[DRIVER],
             )
             bus = caller.ask(asks).body[0]
             os.kill(bus, signal.SIGSTOP)

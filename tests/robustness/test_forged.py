@@ -30,10 +30,16 @@ def test_forged_to_us(victim: Victim, kind: str) -> None:
             sent = json.loads(forger.stdout.readline())
         # Signals that were taken from the bus are worked off before this call.
         assert honest.reply(honest.call("listContainers")).body == [[]]
-        status = honest.reply(honest.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES)).body[0].value
+        status = (
+            honest.reply(honest.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES))
+            .body[0]
+            .value
+        )
     said = victim.log.read_text()
     peak = memory_kib(victim.process.child.pid, "VmHWM")
-    print(f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, memory {before} → {peak} KiB, {status}")
+    print(
+        f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, memory {before} → {peak} KiB, {status}"
+    )
     assert sent["messages"] > 1000
     assert served > 1
     assert said.count("unforeseen") == 0

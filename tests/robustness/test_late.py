@@ -39,7 +39,11 @@ def lonely(attack: Attack) -> Victim:
 
 def containers(caller: Wire) -> set[tuple[int, str]]:
     answer = caller.reply(caller.call("listContainers"))
-    return {tuple(entry) for entry in answer.body[0]} if answer.message_type is MessageType.METHOD_RETURN else set()
+    return (
+        {tuple(entry) for entry in answer.body[0]}
+        if answer.message_type is MessageType.METHOD_RETURN
+        else set()
+    )
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -85,7 +89,11 @@ def test_answers_from_the_grave(lonely: Victim) -> None:
         return honest(call) if len(kept) < 4 else None
 
     def another(call: Message) -> Message:
-        return Message.new_method_return(call, "aias", [[9], ["new"]]) if call.member == "List" else honest(call)
+        return (
+            Message.new_method_return(call, "aias", [[9], ["new"]])
+            if call.member == "List"
+            else honest(call)
+        )
 
     with Liar(lonely.address, keep) as former, lonely.caller() as caller:
         until(lambda: (7, "a") in containers(caller))
@@ -106,14 +114,24 @@ def test_answers_from_the_grave(lonely: Victim) -> None:
 
 def test_two_claimants_in_a_queue(lonely: Victim) -> None:
     """Each time that the name goes on, at once and without a gap, the picture is the new owner's alone."""
-    one: Answer = lambda call: Message.new_method_return(call, "aias", [[1], ["one"]]) if call.member == "List" else honest(call)  # noqa: E731
-    two: Answer = lambda call: Message.new_method_return(call, "aias", [[2], ["two"]]) if call.member == "List" else honest(call)  # noqa: E731
+    one: Answer = lambda call: (
+        Message.new_method_return(call, "aias", [[1], ["one"]])
+        if call.member == "List"
+        else honest(call)
+    )  # noqa: E731
+    two: Answer = lambda call: (
+        Message.new_method_return(call, "aias", [[2], ["two"]])
+        if call.member == "List"
+        else honest(call)
+    )  # noqa: E731
     with lonely.caller() as caller:
         for _ in range(20):
             with Liar(lonely.address, one) as first:
                 until(lambda: containers(caller) == {(1, "one")})
                 with Liar(lonely.address, two, becomes=2):
-                    assert containers(caller) == {(1, "one")}  # who waits for the name has nothing to say
+                    assert containers(caller) == {
+                        (1, "one")
+                    }  # who waits for the name has nothing to say
                     first.give_up_the_name()
                     until(lambda: containers(caller) == {(2, "two")})
         # Taken by force (3: replace an owner that allows it).
@@ -155,7 +173,13 @@ def test_junk_for_an_info(lonely: Victim) -> None:
         for junk in JUNK:
 
             def answer(call: Message, text: str = junk) -> Message:
-                return Message.new_method_return(call, "s", [text]) if call.member == "GetInfo" else honest(call)
+                return (
+                    Message.new_method_return(call, "s", [text])
+                    if call.member == "GetInfo"
+                    else honest(call)
+                )
 
             liar.answer = answer
-            assert use(caller) <= CLOSED_LIST - {"org.freedesktop.DBus.Error.Failed"} | {"reply"}, junk[:50]
+            assert use(caller) <= CLOSED_LIST - {"org.freedesktop.DBus.Error.Failed"} | {"reply"}, (
+                junk[:50]
+            )

@@ -10,7 +10,11 @@ from tests.robustness.conftest import Attack, Victim
 from tests.robustness.liar import Answer, Liar, refusing, returning
 from tests.robustness.wire import DRIVER, INTERFACE, Wire
 
-CLOSED_LIST = {error.dbus_name for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "dbus_name")}
+CLOSED_LIST = {
+    error.dbus_name
+    for error in vars(errors).values()
+    if isinstance(error, type) and hasattr(error, "dbus_name")
+}
 STANDARD = "org.freedesktop.DBus.Error."
 MANY = 50
 LIES: dict[str, Answer] = {
@@ -25,15 +29,21 @@ LIES: dict[str, Answer] = {
     "lists the other way round": returning("asai", ["a"], [1]),
     "one id twice": returning("aias", [1, 2], ["a", "a"]),
     "one descriptor twice": returning("aias", [1, 1], ["a", "b"]),
-    "descriptors that are none": returning("aias", [-1, 0, -(1 << 31), (1 << 31) - 1], ["a", "b", "c", "d"]),
+    "descriptors that are none": returning(
+        "aias", [-1, 0, -(1 << 31), (1 << 31) - 1], ["a", "b", "c", "d"]
+    ),
     "ids that are none": returning("aias", [1, 2, 3], ["", "../..", "\x1b[2J\n" + "x" * 5000]),
-    "ten thousand containers": returning("aias", list(range(1, 10_001)), [f"c{n}" for n in range(1, 10_001)]),
+    "ten thousand containers": returning(
+        "aias", list(range(1, 10_001)), [f"c{n}" for n in range(1, 10_001)]
+    ),
     "a state that is none": returning("i", 4711),
     "an error without a reason": refusing(f"{STANDARD}Failed", ""),
     "an unknown error": refusing("com.example.Oops", "\x1b[31m\n%s"),
     "a Python error": refusing("org.python.Error.SystemExit", "1"),
     "that he is not there": refusing(f"{STANDARD}ServiceUnknown", "gone"),
-    "that he is deaf": refusing(f"{STANDARD}UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1."),
+    "that he is deaf": refusing(
+        f"{STANDARD}UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1."
+    ),
     "that he lacks it": refusing(f"{STANDARD}UnknownMethod", "No handler for method"),
     "access denied": refusing(f"{STANDARD}AccessDenied", "no"),
     "limits exceeded": refusing(f"{STANDARD}LimitsExceeded", "no"),
@@ -55,7 +65,10 @@ def use(caller: Wire) -> set[str]:
     """How calls of all kinds end, sent at once."""
     serials = [caller.call(*call) for call in CALLS]
     answers = [caller.reply(serial) for serial in serials]
-    return {"reply" if a.message_type is MessageType.METHOD_RETURN else str(a.error_name) for a in answers}
+    return {
+        "reply" if a.message_type is MessageType.METHOD_RETURN else str(a.error_name)
+        for a in answers
+    }
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -72,7 +85,9 @@ def test_lies_between_any_two_answers(lonely: Victim) -> None:
 
     def any_lie(call: Message) -> Message | None:
         number = next(turn)
-        return None if number % 29 == 0 else lies[number * 7 % len(lies)](call)  # some are not answered at all
+        return (
+            None if number % 29 == 0 else lies[number * 7 % len(lies)](call)
+        )  # some are not answered at all
 
     with Liar(lonely.address, any_lie) as liar, lonely.caller() as caller:
         for number in range(MANY):
@@ -91,9 +106,23 @@ def test_a_name_that_flaps(lonely: Victim) -> None:
     files = lonely.files
     with Wire(lonely.address) as owner, lonely.caller() as caller:
         for _ in range(1000):
-            for member, signature, body in (("RequestName", "su", ["org.rdk.dobby", 0]), ("ReleaseName", "s", ["org.rdk.dobby"])):
-                owner.send(Message(destination=DRIVER, path="/", interface=DRIVER, member=member, signature=signature, body=body))
-        last = owner.call("NameHasOwner", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER)
+            for member, signature, body in (
+                ("RequestName", "su", ["org.rdk.dobby", 0]),
+                ("ReleaseName", "s", ["org.rdk.dobby"]),
+            ):
+                owner.send(
+                    Message(
+                        destination=DRIVER,
+                        path="/",
+                        interface=DRIVER,
+                        member=member,
+                        signature=signature,
+                        body=body,
+                    )
+                )
+        last = owner.call(
+            "NameHasOwner", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER
+        )
         assert owner.reply(last).body == [False]
         until(lambda: status(caller) == "absent")
         assert caller.outcome("listContainers") == f"{INTERFACE}.Error.DobbyUnavailable"
@@ -101,7 +130,9 @@ def test_a_name_that_flaps(lonely: Victim) -> None:
 
 
 def status(caller: Wire) -> str:
-    asked = caller.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface="org.freedesktop.DBus.Properties")
+    asked = caller.call(
+        "Get", "ss", (INTERFACE, "DobbyStatus"), interface="org.freedesktop.DBus.Properties"
+    )
     return str(caller.reply(asked).body[0].value)
 
 

@@ -43,7 +43,9 @@ def runtime(directory: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"])
 def test_before_there_is_a_loop(name: str) -> None:
     """A reload, or a signal that means nothing, must not end what is only starting."""
-    done = subprocess.run([sys.executable, "-c", AT_THE_START.format(name=name)], check=False, timeout=BOUND)
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_START.format(name=name)], check=False, timeout=BOUND
+    )
     assert done.returncode == 7
 
 
@@ -62,7 +64,13 @@ def test_storms(victim: Victim) -> None:
     """2,000 of each, in between honest calls; each is answered."""
     with victim.caller() as honest:
         for _ in range(200):
-            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGCHLD):
+            for number in (
+                signal.SIGHUP,
+                signal.SIGUSR1,
+                signal.SIGUSR2,
+                signal.SIGPIPE,
+                signal.SIGCHLD,
+            ):
                 for _ in range(10):
                     victim.process.child.send_signal(number)
             assert honest.is_served()

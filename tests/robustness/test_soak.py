@@ -27,7 +27,9 @@ from tests.robustness.wire import INTERFACE, Wire
 
 SECONDS: Final = float(os.environ.get("OCIBRIDGE_SOAK_SECONDS", "15"))
 CALLERS: Final = 4
-GROWTH_KIB: Final = 8 << 10  # that a process may have when it has seen everything for the first time
+GROWTH_KIB: Final = (
+    8 << 10
+)  # that a process may have when it has seen everything for the first time
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
 
@@ -63,7 +65,12 @@ def forges(caller: Wire) -> None:
 
 def writes(caller: Wire) -> None:
     """What is not to be written, and what has the wrong type."""
-    assert caller.outcome("Set", "ssv", (INTERFACE, "DobbyAvailable", Variant("b", False)), interface=PROPERTIES) != "reply"
+    assert (
+        caller.outcome(
+            "Set", "ssv", (INTERFACE, "DobbyAvailable", Variant("b", False)), interface=PROPERTIES
+        )
+        != "reply"
+    )
     assert caller.outcome("stopContainer", "si", ("a", 1)) != "reply"
 
 
@@ -91,7 +98,12 @@ async def die(dobby: Process, chance: random.Random) -> None:
 
 
 def sample(victim: Victim, deaths: int) -> dict[str, Any]:
-    return {"at": time.monotonic(), "deaths": deaths, "memory_kib": victim.memory_kib, "files": victim.files}
+    return {
+        "at": time.monotonic(),
+        "deaths": deaths,
+        "memory_kib": victim.memory_kib,
+        "files": victim.files,
+    }
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
@@ -116,12 +128,19 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
                 await client.until(lambda: observer.properties["DobbyAvailable"])
                 await asyncio.sleep(chance.uniform(0.0, 2.0))  # at any moment
                 await die(dobby, chance)
-                await client.until(lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects)
+                await client.until(
+                    lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
+                )
             deaths += 1
             client.signals.clear()
             assert (observer.complaints, observer.objects) == ([], {})
             # Each start that Dobby told of is told once, and each has had its end.
-            assert said["Started"] == said["onContainerStarted"] == said["onContainerStopped"] == observer.ended
+            assert (
+                said["Started"]
+                == said["onContainerStarted"]
+                == said["onContainerStopped"]
+                == observer.ended
+            )
             samples.append(sample(victim, deaths))
         with standin_dobby(victim.address, tmp_path, durations=QUICK):
             await client.until(lambda: observer.properties["DobbyAvailable"])
@@ -131,11 +150,20 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
             await check_truth(client, observer)
     finally:
         over.set()
-    await client.until(lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects)
+    await client.until(
+        lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
+    )
     samples.append(sample(victim, deaths))
     for each in (client, *callers):
         each.bus.close()
-    figures = {"seconds": SECONDS, "deaths": deaths, "ended": observer.ended, "outcomes": outcomes, "abused": abused, "samples": samples}
+    figures = {
+        "seconds": SECONDS,
+        "deaths": deaths,
+        "ended": observer.ended,
+        "outcomes": outcomes,
+        "abused": abused,
+        "samples": samples,
+    }
     report = ROOT / "build" / "soak.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text(json.dumps(figures, indent=1))

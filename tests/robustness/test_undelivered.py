@@ -38,7 +38,9 @@ def sockets_of(pid: int) -> Iterator[socket.socket]:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
                 if str(entry.readlink()).startswith("socket:"):
-                    descriptor = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, int(entry.name), 0)
+                    descriptor = ctypes.CDLL(None, use_errno=True).syscall(
+                        PIDFD_GETFD, process, int(entry.name), 0
+                    )
                     assert descriptor >= 0, os.strerror(ctypes.get_errno())
                     with socket.socket(fileno=descriptor) as found:
                         if found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM:
@@ -84,7 +86,10 @@ class Listener:
         try:
             while len(self.observer.objects) != living:
                 message = self._wire.next()
-                if message.message_type is MessageType.SIGNAL and message.sender != "org.freedesktop.DBus":
+                if (
+                    message.message_type is MessageType.SIGNAL
+                    and message.sender != "org.freedesktop.DBus"
+                ):
                     self.heard += 1
                     if message.member == "onContainerStopped":
                         self.ended.append(message.body[0])
@@ -113,9 +118,16 @@ def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
         complete = listener.until(living=0)
         observer = listener.observer
         print(f"heard {observer.ended} of {CONTAINERS} ends")
-        assert (complete, observer.ended, len(set(listener.ended))) == (True, CONTAINERS, CONTAINERS)
+        assert (complete, observer.ended, len(set(listener.ended))) == (
+            True,
+            CONTAINERS,
+            CONTAINERS,
+        )
         assert observer.complaints == []
-        assert (observer.properties["DobbyStatus"], observer.properties["ContainerCount"]) == ("absent", 0)
+        assert (observer.properties["DobbyStatus"], observer.properties["ContainerCount"]) == (
+            "absent",
+            0,
+        )
         assert bridge.end() == 0
 
 
@@ -168,7 +180,12 @@ class Journald:
 
     def message_ids(self) -> list[str]:
         """Of all entries so far that have one, in order."""
-        return [line.removeprefix("MESSAGE_ID=") for entry in self.entries for line in entry.splitlines() if line.startswith("MESSAGE_ID=")]
+        return [
+            line.removeprefix("MESSAGE_ID=")
+            for entry in self.entries
+            for line in entry.splitlines()
+            if line.startswith("MESSAGE_ID=")
+        ]
 
 
 def lives(liar: Liar, count: int) -> None:
@@ -181,7 +198,11 @@ def lives(liar: Liar, count: int) -> None:
 
 def empty(call: Message) -> Message | None:
     """A Dobby without containers."""
-    answers: dict[str, tuple[str, list[Any]]] = {"List": ("aias", [[], []]), "GetState": ("i", [0]), "Ping": ("", [])}
+    answers: dict[str, tuple[str, list[Any]]] = {
+        "List": ("aias", [[], []]),
+        "GetState": ("i", [0]),
+        "Ping": ("", []),
+    }
     signature, body = answers.get(str(call.member), ("b", [False]))
     return Message.new_method_return(call, signature, body)
 
@@ -194,7 +215,10 @@ def jammed(address: str, directory: Path, journal: Path) -> int | None:
         liar = stack.enter_context(Liar(address, empty))
         log = stack.enter_context((directory / "log").open("wb"))
         status = os.fstat(log.fileno())
-        environment = {"RUNTIME_DIRECTORY": str(directory), "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"} | unit_environment()
+        environment = {
+            "RUNTIME_DIRECTORY": str(directory),
+            "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
+        } | unit_environment()
         environment |= {"WATCHDOG_USEC": "30000000"}  # as the unit has it
         arguments = [sys.executable, "-c", WITH_JOURNAL, str(journal), "--bus", address]
         bridge = stack.enter_context(Process(arguments, environment, stderr=log))
@@ -227,8 +251,15 @@ def test_a_bus_that_reads_from_us_no_longer(tmp_path: Path) -> None:
         assert told not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
         with Wire(address) as honest:
             until = time.monotonic() + BOUND
-            while driver(honest, "NameHasOwner", "s", OURS):  # the bus notices the end of a connection that it does not read
+            while driver(
+                honest, "NameHasOwner", "s", OURS
+            ):  # the bus notices the end of a connection that it does not read
                 assert time.monotonic() < until
-        with ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}), Wire(address) as honest:
+        with (
+            ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}),
+            Wire(address) as honest,
+        ):
             until_owned(address)
-            assert honest.outcome("listContainers") == "org.rdk.OCIContainer1.Error.DobbyUnavailable"
+            assert (
+                honest.outcome("listContainers") == "org.rdk.OCIContainer1.Error.DobbyUnavailable"
+            )

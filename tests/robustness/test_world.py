@@ -29,8 +29,15 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
     bundle = str(make_bundle(tmp_path, "sleep"))
     with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
-        options: dict[str, Any] = {"environment": {"RUNTIME_DIRECTORY": str(tmp_path)}, "stderr": file}
-        with Wire(address) as caller, Cutter(address, tmp_path, sent) as cutter, ocibridge(cutter.address, **options) as bridge:
+        options: dict[str, Any] = {
+            "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
+            "stderr": file,
+        }
+        with (
+            Wire(address) as caller,
+            Cutter(address, tmp_path, sent) as cutter,
+            ocibridge(cutter.address, **options) as bridge,
+        ):
             number = 0
             while bridge.child.poll() is None:  # each of its answers brings the end nearer
                 number += 1
@@ -41,7 +48,12 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
     said = log.read_text()
     for word in ("Traceback", "unforeseen", "never retrieved", "give up"):
         assert word not in said
-    told = ("cannot open bus", "before ocibridge was ready", "does not give us the name", "closed the connection")
+    told = (
+        "cannot open bus",
+        "before ocibridge was ready",
+        "does not give us the name",
+        "closed the connection",
+    )
     assert sum(said.count(text) for text in told) == 1, said
 
 
@@ -54,7 +66,10 @@ def test_a_full_disk(attack: Attack, tmp_path: Path) -> None:
         (kept,) = tmp_path.glob("org.rdk.OCIContainer-*.json")
         kept.with_suffix(".new").symlink_to("/dev/full")
         for number in range(20):
-            assert caller.outcome("startContainer", "ssssas", (f"a{number}", bundle, "", "", [])) == "reply"
+            assert (
+                caller.outcome("startContainer", "ssssas", (f"a{number}", bundle, "", "", []))
+                == "reply"
+            )
             assert caller.outcome("stopContainer", "sb", (f"a{number}", True)) == "reply"
     assert victim.log.read_text().count("cannot be kept") == 1
     assert victim.log.read_text().count("No space left on device") == 1
@@ -67,15 +82,27 @@ def test_few_descriptors(tmp_path: Path, free: int) -> None:
     plain = str(make_bundle(tmp_path, "plain", plugins=False))
     with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
-        options: dict[str, Any] = {"environment": {"RUNTIME_DIRECTORY": str(tmp_path)}, "stderr": file}
+        options: dict[str, Any] = {
+            "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
+            "stderr": file,
+        }
         with ocibridge(address, **options) as bridge, Wire(address) as caller:
             until_owned(address)
             taken = len(list(Path(f"/proc/{bridge.child.pid}/fd").iterdir()))
-            subprocess.run(["prlimit", f"--pid={bridge.child.pid}", f"--nofile={taken + free}"], check=True)
-            outcomes = {caller.outcome("startContainer", "ssssas", (f"a{n}", plain, "", "", [])) for n in range(20)}
+            subprocess.run(
+                ["prlimit", f"--pid={bridge.child.pid}", f"--nofile={taken + free}"], check=True
+            )
+            outcomes = {
+                caller.outcome("startContainer", "ssssas", (f"a{n}", plain, "", "", []))
+                for n in range(20)
+            }
             assert outcomes <= {"reply", f"{STANDARD}LimitsExceeded"}
-            assert free == 1 or ("reply" in outcomes) == (free > 1)  # 1 is for a folder or a file, and now and then for both
-            told = {caller.outcome("getContainerInfo", "s", (f"a{number}",)) for number in range(20)}
+            assert free == 1 or ("reply" in outcomes) == (
+                free > 1
+            )  # 1 is for a folder or a file, and now and then for both
+            told = {
+                caller.outcome("getContainerInfo", "s", (f"a{number}",)) for number in range(20)
+            }
             assert told <= {f"{STANDARD}NotSupported", f"{INTERFACE}.Error.NoSuchContainer"}
             assert caller.is_served()
             assert bridge.end() == 0
@@ -99,17 +126,31 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     """What is kept over a restart is never half there: of 10 deaths in the middle of starts, none makes Dobby's."""
     chance = random.Random()  # noqa: S311 - a load, not a secret
     environment = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    bundles = [str(make_bundle(tmp_path, "sleep")), str(make_bundle(tmp_path, "plain", plugins=False))]
+    bundles = [
+        str(make_bundle(tmp_path, "sleep")),
+        str(make_bundle(tmp_path, "plain", plugins=False)),
+    ]
     log = tmp_path / "log"
-    with private_bus("system") as address, standin_dobby(address, tmp_path) as dobby, Wire(address) as caller, log.open("wb") as file:
+    with (
+        private_bus("system") as address,
+        standin_dobby(address, tmp_path) as dobby,
+        Wire(address) as caller,
+        log.open("wb") as file,
+    ):
         until_owned(address, "org.rdk.dobby")
         for owner in range(10):
             with ocibridge(address, environment=environment, stderr=file) as bridge:
                 until_owned(address)
                 for number in range(chance.randrange(1, 6)):
-                    caller.outcome("startContainer", "ssssas", (f"a{owner}.{number}", chance.choice(bundles), "", "", []))
+                    caller.outcome(
+                        "startContainer",
+                        "ssssas",
+                        (f"a{owner}.{number}", chance.choice(bundles), "", "", []),
+                    )
                     caller.call("getContainerInfo", "s", (f"a{owner}.{number}",))
-                caller.call("startContainer", "ssssas", (f"b{owner}", chance.choice(bundles), "", "", []))
+                caller.call(
+                    "startContainer", "ssssas", (f"b{owner}", chance.choice(bundles), "", "", [])
+                )
                 time.sleep(chance.uniform(0, 0.02))
                 bridge.child.send_signal(signal.SIGKILL)
                 bridge.child.wait(BOUND)

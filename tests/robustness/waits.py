@@ -40,7 +40,14 @@ Figures = dict[str, Any]
 
 def driver(wire: Wire, member: str, signature: str = "", *body: Any) -> Any:
     """Ask the bus itself; the first value of its reply."""
-    call = Message(destination=DRIVER, path="/org/freedesktop/DBus", interface=DRIVER, member=member, signature=signature, body=list(body))
+    call = Message(
+        destination=DRIVER,
+        path="/org/freedesktop/DBus",
+        interface=DRIVER,
+        member=member,
+        signature=signature,
+        body=list(body),
+    )
     answer = wire.ask(call)
     return answer.body[0] if answer.body else None
 
@@ -75,7 +82,10 @@ class Honest:
         self._next = begin + TICK
         try:
             outcome = self._wire.outcome("getContainerState", "s", ("c0",))
-        except (OSError, EOFError) as failure:  # no answer within wire.BOUND: the figure is too small, and bad enough
+        except (
+            OSError,
+            EOFError,
+        ) as failure:  # no answer within wire.BOUND: the figure is too small, and bad enough
             outcome = type(failure).__name__
             self.close()
             self._wire = Wire(self._address)
@@ -90,18 +100,29 @@ class Honest:
         wait of a minute would else be one sample among hundreds of good ones.
         """
         tick = TICK * 1e3
-        waits = sorted(wait - n * tick for wait in self.waits_ms for n in range(max(1, int(wait / tick))))
+        waits = sorted(
+            wait - n * tick for wait in self.waits_ms for n in range(max(1, int(wait / tick)))
+        )
         return waits[len(waits) // 2], waits[int(len(waits) * 0.99)], waits[-1]
 
 
 @contextmanager
-def flooding(address: str, kind: str, seconds: float, to: str, uid: int) -> Iterator["subprocess.Popen[bytes]"]:
+def flooding(
+    address: str, kind: str, seconds: float, to: str, uid: int
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A flood by that user, from a process of its own; entered once it flows."""
-    other: dict[str, Any] = {"user": uid, "group": uid, "extra_groups": []} if uid != os.geteuid() else {}
+    other: dict[str, Any] = (
+        {"user": uid, "group": uid, "extra_groups": []} if uid != os.geteuid() else {}
+    )
     arguments = [sys.executable, "-m", "tests.robustness.flood", address, kind, str(seconds), to]
     root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "PYTHONDONTWRITEBYTECODE": "1"}
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, bufsize=0, cwd="/", env=environment, **other) as child:
+    environment = os.environ | {
+        "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, bufsize=0, cwd="/", env=environment, **other
+    ) as child:
         try:
             assert child.stdout is not None
             assert select.select([child.stdout], [], [], 30)[0], "the flood does not begin"
@@ -111,7 +132,9 @@ def flooding(address: str, kind: str, seconds: float, to: str, uid: int) -> Iter
             child.kill()
 
 
-def waits_beside(address: str, kind: str, seconds: float, *, to: str = OURS, uid: int = NOBODY) -> Figures:
+def waits_beside(
+    address: str, kind: str, seconds: float, *, to: str = OURS, uid: int = NOBODY
+) -> Figures:
     """The figures of one flood. Returns once the daemon serves again as before. Raises AssertionError where it does not."""
     honest = Honest(address)
     with Wire(address) as wire:
@@ -130,7 +153,11 @@ def waits_beside(address: str, kind: str, seconds: float, *, to: str = OURS, uid
         p50, p99, longest = honest.quantiles_ms()
         figures = {"kind": kind, "to": to, "calls": calls, "outcomes": dict(honest.outcomes)}
         figures |= {"p50_ms": round(p50, 1), "p99_ms": round(p99, 1), "max_ms": round(longest, 1)}
-        figures |= {"flood_per_s": round(sent["messages"] / seconds), "messages": sent["messages"], "connections": sent["connections"]}
+        figures |= {
+            "flood_per_s": round(sent["messages"] / seconds),
+            "messages": sent["messages"],
+            "connections": sent["connections"],
+        }
         honest.close()
         figures |= {"rss_before_kib": before, "rss_peak_kib": memory_kib(pid, "VmHWM")}
         figures["restarted"] = driver(wire, "GetConnectionUnixProcessID", "s", OURS) != pid
@@ -141,10 +168,16 @@ def complaints(figures: Figures, floor: Figures) -> list[str]:
     """What is wrong with these figures."""
     limit = max(TARGET_MS, FACTOR * floor["p99_ms"])
     found = {
-        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is {floor['p99_ms']}": figures["p99_ms"] > limit,
-        f"{figures['calls']} honest calls, beside the floor {floor['calls']}": figures["calls"] < min(LEAST_CALLS, floor["calls"] / FACTOR),
+        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is {floor['p99_ms']}": figures[
+            "p99_ms"
+        ]
+        > limit,
+        f"{figures['calls']} honest calls, beside the floor {floor['calls']}": figures["calls"]
+        < min(LEAST_CALLS, floor["calls"] / FACTOR),
         f"honest calls ended so: {figures['outcomes']}": set(figures["outcomes"]) != {"reply"},
-        f"memory {figures['rss_before_kib']} → {figures['rss_peak_kib']} KiB": figures["rss_peak_kib"]
+        f"memory {figures['rss_before_kib']} → {figures['rss_peak_kib']} KiB": figures[
+            "rss_peak_kib"
+        ]
         > figures["rss_before_kib"] + GROWTH_KIB,
         "it was restarted": figures["restarted"],
         f"only {figures['messages']} messages: no flood": figures["messages"] < LEAST_FLOOD,
@@ -200,12 +233,16 @@ def measure(address: str, seconds: float, uid: int, kinds: tuple[str, ...]) -> I
                 floors[suffix] = waits_beside(address, f"GetAll{suffix}", seconds, to=SINK, uid=uid)
                 yield floors[suffix] | {"kind": f"floor{suffix}", "complaints": []}
         for kind in kinds:
-            yield judged(address, kind, seconds, floors[UNREAD if kind.endswith(UNREAD) else ""], uid)
+            yield judged(
+                address, kind, seconds, floors[UNREAD if kind.endswith(UNREAD) else ""], uid
+            )
 
 
 def table(rows: list[Figures]) -> str:
     """For people to read."""
-    lines = ["flood                       p50 ms    p99 ms    max ms   floor p99     calls   flood/s  conns  RSS MiB  first try: p99, max"]
+    lines = [
+        "flood                       p50 ms    p99 ms    max ms   floor p99     calls   flood/s  conns  RSS MiB  first try: p99, max"
+    ]
     for row in rows:
         first = row.get("first_try")
         lines.append(

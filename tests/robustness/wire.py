@@ -30,12 +30,19 @@ class Wire:
         self._serial = 0
         self._replies: dict[int, Message] = {}
         self.others: list[Message] = []  # what else has come meanwhile: signals
-        self.name: str = self.ask(Message(destination=DRIVER, path="/", interface=DRIVER, member="Hello")).body[0]
+        self.name: str = self.ask(
+            Message(destination=DRIVER, path="/", interface=DRIVER, member="Hello")
+        ).body[0]
 
     def __enter__(self) -> "Wire":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stream.close()
         self.socket.close()
 
@@ -51,13 +58,17 @@ class Wire:
         message.unix_fds = list(fds)
         raw = bytes(message._marshall(bool(fds)))
         if fds:
-            sent = self.socket.sendmsg([raw], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))])
+            sent = self.socket.sendmsg(
+                [raw], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]
+            )
             self.socket.sendall(raw[sent:])
         else:
             self.socket.sendall(raw)
         return self._serial
 
-    def call(self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any) -> int:
+    def call(
+        self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any
+    ) -> int:
         """Send a call, of ocibridge unless told otherwise; its serial."""
         where = {"destination": OURS, "path": PATH, "interface": INTERFACE} | other
         return self.send(Message(member=member, signature=signature, body=list(body), **where))
@@ -87,10 +98,14 @@ class Wire:
         """Send a call, and await its reply."""
         return self.reply(self.send(message))
 
-    def outcome(self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any) -> str:
+    def outcome(
+        self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any
+    ) -> str:
         """How a call ends: "reply", or the error's name."""
         answer = self.reply(self.call(member, signature, body, **other))
-        return "reply" if answer.message_type is MessageType.METHOD_RETURN else str(answer.error_name)
+        return (
+            "reply" if answer.message_type is MessageType.METHOD_RETURN else str(answer.error_name)
+        )
 
     def is_served(self) -> bool:
         """Whether ocibridge answers an honest caller."""

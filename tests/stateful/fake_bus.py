@@ -24,7 +24,9 @@ class FakeBus:
         assert path not in self._served
         self._served[path] = interface
         properties = {p.name: (p.signature, p.read()) for p in interface.properties}
-        self.emit(OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded", "", path, {interface.name: properties})
+        self.emit(
+            OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded", "", path, {interface.name: properties}
+        )
         return interface
 
     def disappear(self, path: str, served: Interface) -> None:
@@ -33,4 +35,7 @@ class FakeBus:
 
     def managed_objects(self) -> dict[str, dict[str, Any]]:
         """What GetManagedObjects would answer now."""
-        return {path: {p.name: p.read() for p in interface.properties} for path, interface in self._served.items()}
+        return {
+            path: {p.name: p.read() for p in interface.properties}
+            for path, interface in self._served.items()
+        }

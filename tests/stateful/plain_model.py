@@ -15,7 +15,9 @@ class Question:
     about: Any = None
     asked: int = 0
     named: set[str] = field(default_factory=set)
-    doubts_then: set[int] = field(default_factory=set)  # those that were there already when this was asked
+    doubts_then: set[int] = field(
+        default_factory=set
+    )  # those that were there already when this was asked
     settles: Any = None
     for_picture: bool = False
     restarts: bool = False
@@ -40,7 +42,11 @@ class Thing:
     gone: bool = False  # it has ended, and that is held back
 
     def shown(self) -> str:
-        return "Stopping" if self.word == "Running" and any(active for _, active in self.stops) else self.word
+        return (
+            "Stopping"
+            if self.word == "Running" and any(active for _, active in self.stops)
+            else self.word
+        )
 
 
 class PlainModel:
@@ -55,7 +61,11 @@ class PlainModel:
         self.open: list[Question] = []
 
     def listing(self) -> list[tuple[Any, ...]]:
-        return sorted((t.name, t.number, t.shown(), t.origin, t.seen_start) for t in self.things.values() if not (t.hidden or t.gone))
+        return sorted(
+            (t.name, t.number, t.shown(), t.origin, t.seen_start)
+            for t in self.things.values()
+            if not (t.hidden or t.gone)
+        )
 
     def count(self) -> int:
         return sum(t.told for t in self.things.values())
@@ -106,15 +116,23 @@ class PlainModel:
         if not thing.told:
             return
         killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
-        exited = (thing.status >> 8) & 0xFF if thing.status is not None and not thing.status & 0x7F else 0
+        exited = (
+            (thing.status >> 8) & 0xFF
+            if thing.status is not None and not thing.status & 0x7F
+            else 0
+        )
         if (thing.doubt or thing.status is not None) and not (how == "dobby-gone" and thing.held):
             how = "said"
         if how != "dobby-gone" and thing.stops:
             how = "requested"
         reason = ("crashed" if killed else "exited") if how == "said" else how
-        code = {"crashed": 3, "lost": 4, "dobby-gone": 4, "exited": 2 if exited else None}.get(reason)
+        code = {"crashed": 3, "lost": 4, "dobby-gone": 4, "exited": 2 if exited else None}.get(
+            reason
+        )
         who = thing.stops[0][0] if thing.stops else None
-        self.ends.append((thing.name, thing.number, reason, thing.status, who, None if who else code))
+        self.ends.append(
+            (thing.name, thing.number, reason, thing.status, who, None if who else code)
+        )
 
     def conclude(self, thing: Thing, how: str) -> None:
         if thing.held:
@@ -138,7 +156,9 @@ class PlainModel:
 
     def started(self, number: int, name: str) -> None:
         self.name(name)
-        thing = self.thing(name, number) or self.new(name, number, self.starting.get(name, UNKNOWN), seen_start=True)
+        thing = self.thing(name, number) or self.new(
+            name, number, self.starting.get(name, UNKNOWN), seen_start=True
+        )
         self.is_in(thing, "Running")
 
     def status_told(self, number: int, name: str, status: int) -> None:

@@ -19,7 +19,15 @@ from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.bus.connection import Bus
 from ocibridge.mirror import events, observations
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Caller, Container, DobbyStatus, Origin, Provenance, StopRequest, SubState
+from ocibridge.model import (
+    Caller,
+    Container,
+    DobbyStatus,
+    Origin,
+    Provenance,
+    StopRequest,
+    SubState,
+)
 from tests.fake_dobby.observer import Observer
 from tests.stateful.fake_bus import FakeBus
 from tests.stateful.plain_model import PlainModel, Question
@@ -53,7 +61,9 @@ class Machine(World):
             case events.ContainerEnded():
                 e = event.exit
                 who = e.requested_by.sender if e.requested_by else None
-                self.ends.append((event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code))
+                self.ends.append(
+                    (event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code)
+                )
             case events.EndUnconfirmed() | events.EndHeld() | events.ContainerFound():
                 self.fresh.append(event)
             case _:
@@ -67,9 +77,13 @@ class Machine(World):
         for event in self.fresh:
             if isinstance(event, events.EndUnconfirmed):
                 thing = self.model.thing(event.id, event.descriptor)
-                self.doubts.append((event, 0 if event.unannounced or thing is None else thing.doubt))
+                self.doubts.append(
+                    (event, 0 if event.unannounced or thing is None else thing.doubt)
+                )
             elif isinstance(event, events.EndHeld):
-                self.holds.append((self.mirror.owner or "", event, self.model.things[event.id].held))
+                self.holds.append(
+                    (self.mirror.owner or "", event, self.model.things[event.id].held)
+                )
             elif self.model.status == "ready":
                 self.ask("GetState", event.descriptor)
         self.fresh.clear()
@@ -149,7 +163,9 @@ class Machine(World):
         self.see(observations.StatusSeen, status)
         self.model.status = status.value
 
-    @precondition(lambda self: self.owner and self.owner == self.mirror.owner and self.model.status != "ready")
+    @precondition(
+        lambda self: self.owner and self.owner == self.mirror.owner and self.model.status != "ready"
+    )
     @rule()
     def we_look_at_all(self) -> None:
         self.picture_left = -1
@@ -226,7 +242,11 @@ class Machine(World):
 
     # Doubts.
 
-    @precondition(lambda self: self.doubts and self.model.status == "ready" and self.owner == self.mirror.owner)
+    @precondition(
+        lambda self: (
+            self.doubts and self.model.status == "ready" and self.owner == self.mirror.owner
+        )
+    )
     @rule()
     def a_doubt_is_looked_into(self) -> None:
         doubt = self.doubts.pop(0)
@@ -265,9 +285,15 @@ class Machine(World):
 
     @invariant()
     def mirror_and_model_agree(self) -> None:
-        shown = [(c.id, c.descriptor, c.substate, (c.plan.origin, c.plan.bundle_path), c.started_at > 0) for c in self.mirror.listing()]
+        shown = [
+            (c.id, c.descriptor, c.substate, (c.plan.origin, c.plan.bundle_path), c.started_at > 0)
+            for c in self.mirror.listing()
+        ]
         assert shown == self.model.listing()
-        assert (self.mirror.status.value, self.mirror.count) == (self.model.status, self.model.count())
+        assert (self.mirror.status.value, self.mirror.count) == (
+            self.model.status,
+            self.model.count(),
+        )
         assert self.ends == self.model.ends
 
     @invariant()
@@ -295,7 +321,13 @@ class Machine(World):
 
     def settle(self) -> None:
         self.says_what_has_ended()
-        while self.wire or self.queue or self.stops or self.holds or (self.doubts and self.model.status == "ready"):
+        while (
+            self.wire
+            or self.queue
+            or self.stops
+            or self.holds
+            or (self.doubts and self.model.status == "ready")
+        ):
             if self.wire:
                 self.arrives()
             elif self.queue:
@@ -309,8 +341,14 @@ class Machine(World):
             self.says_what_has_ended()
 
 
-SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]  # machines are small and noisy
-PROFILE = settings(max_examples=500, stateful_step_count=60, deadline=None, suppress_health_check=SLOW)
+SLOW = [
+    HealthCheck.too_slow,
+    HealthCheck.filter_too_much,
+    HealthCheck.data_too_large,
+]  # machines are small and noisy
+PROFILE = settings(
+    max_examples=500, stateful_step_count=60, deadline=None, suppress_health_check=SLOW
+)
 
 
 @pytest.mark.timeout(300)  # a failure is made small before it is shown
@@ -326,4 +364,6 @@ SOAK_SECONDS = float(os.environ.get("OCIBRIDGE_SOAK_SECONDS", "0"))
 def test_the_mirror_tells_the_truth_for_long() -> None:
     until = time.monotonic() + SOAK_SECONDS
     while time.monotonic() < until:
-        run_state_machine_as_test(Machine, settings=settings(PROFILE, max_examples=500, stateful_step_count=120))
+        run_state_machine_as_test(
+            Machine, settings=settings(PROFILE, max_examples=500, stateful_step_count=120)
+        )

@@ -12,7 +12,19 @@ from tests.stateful.plain_model import Question
 IDS = st.sampled_from(["a", "b", "c.d"])
 # Exit 0 and others, signals with and without a core, and words that tell of no end.
 STATUSES = st.sampled_from([0, 256, 10752, 65280, 15, 9, 139, 6, 0x7F, -1])
-WORDS = st.sampled_from(["Running", "Paused", "Hibernating", "Hibernated", "Awakening", "Starting", "Stopping", "Invalid", "Invalid"])
+WORDS = st.sampled_from(
+    [
+        "Running",
+        "Paused",
+        "Hibernating",
+        "Hibernated",
+        "Awakening",
+        "Starting",
+        "Stopping",
+        "Invalid",
+        "Invalid",
+    ]
+)
 
 
 class Real:
@@ -136,9 +148,16 @@ class World(RuleBasedStateMachine):
             case "List":
                 return [(real.number, name) for name, real in sorted(self.real.items())]
             case "GetState":
-                return next((real.word for real in self.real.values() if real.number == question.about), "Invalid")
+                return next(
+                    (real.word for real in self.real.values() if real.number == question.about),
+                    "Invalid",
+                )
             case "Start":
-                return 0 if fails or question.about in self.real else self.start(question.about, restarts=question.restarts)
+                return (
+                    0
+                    if fails or question.about in self.real
+                    else self.start(question.about, restarts=question.restarts)
+                )
             case _:
                 if not fails:
                     self.exits(question.about, 15)

@@ -35,18 +35,38 @@ class Box:
 
     def sysbox(self, command: str, *arguments: str, **options: Any) -> Done:
         """Run the tool."""
-        return subprocess.run([SYSBOX, command, self.path, *arguments], check=True, capture_output=True, text=True, **options)
+        return subprocess.run(
+            [SYSBOX, command, self.path, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            **options,
+        )
 
     def boot(self) -> None:
         self.sysbox("boot", "--bind-ro", f"{ROOT}:/src", "--bus", self.bus)
 
     def command(self, script: str, user: str = "root") -> list[str]:
         """What to start on this machine to have `script` run in the box."""
-        return [str(SYSBOX), "exec", str(self.path), "--user", user, "--timeout", str(BOUND), "--", "sh", "-c", script]
+        return [
+            str(SYSBOX),
+            "exec",
+            str(self.path),
+            "--user",
+            user,
+            "--timeout",
+            str(BOUND),
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]
 
     def tried(self, script: str, user: str = "root") -> Done:
         """Whatever comes of it."""
-        return subprocess.run(self.command(script, user), check=False, capture_output=True, text=True)
+        return subprocess.run(
+            self.command(script, user), check=False, capture_output=True, text=True
+        )
 
     def run(self, script: str, user: str = "root") -> str:
         """What it prints; it must succeed."""
@@ -66,7 +86,9 @@ class Box:
         return done.stderr.strip().removeprefix("Call failed: ")
 
     def start(self, container_id: str, bundle: str = "/opt/bundles/sleep") -> int:
-        return int(self.oci(f'startContainer ssssas {container_id} {bundle} "" "" 0').removeprefix("i "))
+        return int(
+            self.oci(f'startContainer ssssas {container_id} {bundle} "" "" 0').removeprefix("i ")
+        )
 
     def until(self, name: str, value: str) -> None:
         """Until a property of the manager has that value."""
@@ -78,7 +100,10 @@ class Box:
 
     def show(self, unit: str, *names: str) -> list[str]:
         """Properties of a unit, in the order in which they are asked for."""
-        shown = dict(line.split("=", 1) for line in self.run(f"systemctl show {unit} -p {','.join(names)}").splitlines())
+        shown = dict(
+            line.split("=", 1)
+            for line in self.run(f"systemctl show {unit} -p {','.join(names)}").splitlines()
+        )
         return [shown[name] for name in names]
 
     def status(self) -> str:
@@ -89,24 +114,34 @@ class Box:
 
     def cursor(self) -> str:
         """Where the journal is now."""
-        return self.run("journalctl --sync; journalctl -n 1 --show-cursor -q").partition("-- cursor: ")[2]
+        return self.run("journalctl --sync; journalctl -n 1 --show-cursor -q").partition(
+            "-- cursor: "
+        )[2]
 
     def journal(self, since: str, *matches: str) -> list[dict[str, str]]:
         """The entries after that cursor that match."""
         wanted = " ".join(map(shlex.quote, matches))
         # Not --after-cursor: with a match it skips the first entry that does.
-        lines = self.run(f"journalctl --sync; journalctl -q -o json --cursor={shlex.quote(since)} {wanted}").splitlines()
+        lines = self.run(
+            f"journalctl --sync; journalctl -q -o json --cursor={shlex.quote(since)} {wanted}"
+        ).splitlines()
         return [entry for entry in map(json.loads, lines) if entry["__CURSOR"] != since]
 
 
-CALL = "busctl --timeout=40 -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
+CALL = (
+    "busctl --timeout=40 -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
+)
 INSIDE_CALL = f"python3 {INSIDE}"
 
 
 def install(box: Box, directory: Path) -> None:
     """As the README says, and a stand-in Dobby beside it."""
-    subprocess.run([ROOT / "tools" / "install"], env=os.environ | {"DESTDIR": str(directory)}, check=True)
-    files = subprocess.run(["tar", "-C", directory, "-c", "usr"], stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(
+        [ROOT / "tools" / "install"], env=os.environ | {"DESTDIR": str(directory)}, check=True
+    )
+    files = subprocess.run(
+        ["tar", "-C", directory, "-c", "usr"], stdout=subprocess.PIPE, check=True
+    ).stdout
     subprocess.run(box.command("tar -x -C / --no-same-owner"), input=files, check=True)
     box.run(f"""
         set -e
@@ -135,10 +170,14 @@ make("crashing", exit="139 200")
 
 
 @pytest.fixture(scope="session", params=["daemon", "broker"])
-def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def booted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
     """One box a kind of bus, booted anew after the installation."""
     if not SYSBOX.exists():
-        pytest.skip(f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the journal is tested")
+        pytest.skip(
+            f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the journal is tested"
+        )
     box = Box(tmp_path_factory.mktemp("box"), request.param)
     box.sysbox("create", "--include", PACKAGES)
     try:
@@ -157,7 +196,11 @@ def box(booted: Box) -> Iterator[Box]:
     booted.run("systemctl unmask --runtime -q dobby ocibridge; systemctl restart dobby ocibridge")
     booted.until("DobbyStatus", "ready")
     yield booted
-    restore = ["rm -rf /etc/ocibridge /run/systemd/system/*.service.d", "systemctl daemon-reload", "systemctl reset-failed"]
+    restore = [
+        "rm -rf /etc/ocibridge /run/systemd/system/*.service.d",
+        "systemctl daemon-reload",
+        "systemctl reset-failed",
+    ]
     booted.run("; ".join(restore))
 
 
@@ -167,7 +210,11 @@ def background(box: Box) -> Iterator[Any]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(script: str, user: str = "root") -> subprocess.Popen[str]:
-        started.append(subprocess.Popen(box.command(script, user), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen(
+                box.command(script, user), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
         return started[-1]
 
     yield begin

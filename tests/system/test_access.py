@@ -10,7 +10,10 @@ MANAGER = "org.rdk.OCIContainer1"
 CONTAINER = "org.rdk.OCIContainer1.Container"
 # What every local user may do; anything else is for root, the group and the daemon's own user.
 EVERYBODY = {
-    *(f"{MANAGER}.{method}" for method in ("listContainers", "getContainerState", "waitForState", "getLastExit")),
+    *(
+        f"{MANAGER}.{method}"
+        for method in ("listContainers", "getContainerState", "waitForState", "getLastExit")
+    ),
     f"{CONTAINER}.waitForState",
     "Introspect",
     "Ping",
@@ -77,7 +80,9 @@ def tried(box: Box, user: str) -> dict[str, str]:
 
 
 def calls_of_dobby(box: Box) -> dict[str, int]:
-    report = box.run("busctl --json=short call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock Report")
+    report = box.run(
+        "busctl --json=short call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock Report"
+    )
     calls: dict[str, int] = json.loads(json.loads(report)["data"][0])["calls"]
     return calls
 
@@ -99,11 +104,17 @@ def test_what_is_refused_reaches_nobody(box: Box) -> None:
     dobby, since = calls_of_dobby(box), box.cursor()
     sender = tried(box, "other")["sender"]
     heard = [entry["METHOD"] for entry in box.journal(since, f"SENDER={sender}")]
-    assert sorted(heard) == ["getContainerState", "getLastExit", "waitForState"]  # the refusals of ours that debug shows
+    assert sorted(heard) == [
+        "getContainerState",
+        "getLastExit",
+        "waitForState",
+    ]  # the refusals of ours that debug shows
     after = calls_of_dobby(box)
-    assert {name: count - dobby.get(name, 0) for name, count in after.items() if name not in {"List", "GetState"}} == {
-        name: 0 for name in after if name not in {"List", "GetState"}
-    }
+    assert {
+        name: count - dobby.get(name, 0)
+        for name, count in after.items()
+        if name not in {"List", "GetState"}
+    } == {name: 0 for name in after if name not in {"List", "GetState"}}
 
 
 @pytest.mark.parametrize("user", ["root", "member", "other"])
@@ -125,26 +136,45 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
     site = '<busconfig><policy context="default"><allow send_destination="org.rdk.dobby"/></policy></busconfig>'
     box.run(f"echo '{site}' >/usr/share/dbus-1/system.d/site.conf; systemctl reload dbus")
     try:
-        assert {user: tried(box, user)["Dobby"] for user in ("member", "other")} == {"member": "reached", "other": "reached"}
-        box.run("cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus")
+        assert {user: tried(box, user)["Dobby"] for user in ("member", "other")} == {
+            "member": "reached",
+            "other": "reached",
+        }
+        box.run(
+            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+        )
         found = {user: tried(box, user)["Dobby"] for user in [*MAY_ALL, "other"]}
-        assert found == {user: "reached" if user in MAY_TALK_TO_DOBBY else "refused" for user in found}
+        assert found == {
+            user: "reached" if user in MAY_TALK_TO_DOBBY else "refused" for user in found
+        }
         box.run("systemctl restart dobby")
         box.until("DobbyStatus", "ready")
         box.start("app")
     finally:
-        box.run("rm -f /usr/share/dbus-1/system.d/site.conf /etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus")
+        box.run(
+            "rm -f /usr/share/dbus-1/system.d/site.conf /etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
+        )
 
 
 def test_the_lock_down_against_floods(box: Box) -> None:
     """What costs more to answer than to ask is for root and the group; the rest stays everybody's."""
     taken = {"Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1"}
     try:
-        box.run("cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus")
-        for user, allowed in (("root", EVERYBODY | PRIVILEGED), ("member", EVERYBODY | PRIVILEGED), ("other", EVERYBODY - taken)):
-            assert {name for name, outcome in tried(box, user).items() if outcome == "reached"} - {"Dobby"} == allowed
+        box.run(
+            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+        )
+        for user, allowed in (
+            ("root", EVERYBODY | PRIVILEGED),
+            ("member", EVERYBODY | PRIVILEGED),
+            ("other", EVERYBODY - taken),
+        ):
+            assert {name for name, outcome in tried(box, user).items() if outcome == "reached"} - {
+                "Dobby"
+            } == allowed
     finally:
-        box.run("rm -f /etc/dbus-1/system.d/org.rdk.OCIContainer-lockdown.conf; systemctl reload dbus")
+        box.run(
+            "rm -f /etc/dbus-1/system.d/org.rdk.OCIContainer-lockdown.conf; systemctl reload dbus"
+        )
 
 
 def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:

@@ -43,7 +43,9 @@ def flood(kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> str:
     return f"echo $$ >{PID_FILE}; {PYTHON} tests.robustness.flood {ADDRESS} {kind} {seconds} {to}"
 
 
-def flooding(background: Background, kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> "subprocess.Popen[str]":
+def flooding(
+    background: Background, kind: str, seconds: float, to: str = "org.rdk.OCIContainer"
+) -> "subprocess.Popen[str]":
     """Nobody floods from now on."""
     process = background(flood(kind, seconds, to), "nobody")
     assert process.stdout is not None
@@ -96,7 +98,11 @@ def test_it_ends_in_order_beside_a_flood(full: Box, background: Background) -> N
     full.run("systemctl stop ocibridge")
     assert process.poll() is None
     full.run(f"kill $(cat {PID_FILE})")
-    assert full.show("ocibridge", "ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
+    assert full.show("ocibridge", "ActiveState", "Result", "ExecMainStatus") == [
+        "inactive",
+        "success",
+        "0",
+    ]
 
 
 def test_forged_signals(box: Box, background: Background) -> None:
@@ -135,7 +141,11 @@ def test_the_policy_stops_forged_signals(box: Box, background: Background) -> No
     assert owner.startswith(":"), listener.communicate()
     for user in ("nobody", "other", "root"):
         for destination in (owner, "org.rdk.OCIContainer"):
-            for interface in ("org.freedesktop.DBus", "org.rdk.dobby.ctrl1", "org.freedesktop.DBus.Properties"):
+            for interface in (
+                "org.freedesktop.DBus",
+                "org.rdk.dobby.ctrl1",
+                "org.freedesktop.DBus.Properties",
+            ):
                 box.run(signal_to(destination, interface, f"From_{user}"), user)
     box.run(signal_to(owner, "org.example.Last", "Last"))
     heard = listener.communicate(timeout=60)[0].splitlines()

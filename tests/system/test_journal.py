@@ -38,8 +38,20 @@ def test_the_story_of_a_container(box: Box) -> None:
     calls = [entry for entry in story if "METHOD" in entry]
     assert len(calls) == 6
     assert all(CALLER.items() <= call.items() for call in calls)
-    assert all(call["SENDER"].startswith(":1.") and int(call["CALLER_PID"]) > 0 and int(call["DURATION_USEC"]) > 0 for call in calls)
-    assert [call.get("ERROR_NAME") for call in calls] == [None, None, "org.rdk.OCIContainer1.Error.WrongState", None, None, None]
+    assert all(
+        call["SENDER"].startswith(":1.")
+        and int(call["CALLER_PID"]) > 0
+        and int(call["DURATION_USEC"]) > 0
+        for call in calls
+    )
+    assert [call.get("ERROR_NAME") for call in calls] == [
+        None,
+        None,
+        "org.rdk.OCIContainer1.Error.WrongState",
+        None,
+        None,
+        None,
+    ]
     end = story[-2]
     assert (end["EXIT_REASON"], end["WAIT_STATUS"]) == ("requested", "15")
     assert CALLER.items() <= end.items()
@@ -104,7 +116,9 @@ def restart_dobby(box: Box) -> None:
 
 
 def change_callsign(box: Box) -> None:
-    box.run("mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' >/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge")
+    box.run(
+        "mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' >/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge"
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,17 +126,27 @@ def change_callsign(box: Box) -> None:
     [
         (restart_dobby, [MessageId.DOBBY_LOST, MessageId.DOBBY_READY], "Dobby has left the bus"),
         (deafen, [MessageId.DOBBY_DEAF], "systemctl restart dobby"),
-        (stall, [MessageId.DOBBY_STALLED, MessageId.DOBBY_READY], "nothing but pings for 30 seconds"),
+        (
+            stall,
+            [MessageId.DOBBY_STALLED, MessageId.DOBBY_READY],
+            "nothing but pings for 30 seconds",
+        ),
         (crash, [MessageId.CONTAINER_FAILED], "Container crashing has ended badly"),
         (change_callsign, [MessageId.RESTART_NEEDED], "systemctl restart ocibridge"),
     ],
 )
-def test_what_an_operator_acts_on(box: Box, happens: object, expected: list[MessageId], explained: str) -> None:
+def test_what_an_operator_acts_on(
+    box: Box, happens: object, expected: list[MessageId], explained: str
+) -> None:
     """Each once, with its id, and with a text of the catalog that says what to do."""
     assert callable(happens)
     since = box.cursor()
     happens(box)
-    told = [entry["MESSAGE_ID"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge") if "MESSAGE_ID" in entry]
+    told = [
+        entry["MESSAGE_ID"]
+        for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")
+        if "MESSAGE_ID" in entry
+    ]
     assert told == [message_id.value for message_id in expected]
     shown = box.run(f"journalctl -q -x --cursor='{since}' MESSAGE_ID={expected[0]}")
     assert explained in " ".join(shown.replace("░", "").split())
@@ -158,14 +182,20 @@ def test_a_frozen_journald_holds_nobody(box: Box) -> None:
     box.refused("pauseContainer s after")
     told = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
     (lost,) = [message for message in told if "entries of this log are lost here" in message]
-    assert len([message for message in told if message.startswith("pauseContainer")]) == 1501 - int(lost.split()[0])
+    assert len([message for message in told if message.startswith("pauseContainer")]) == 1501 - int(
+        lost.split()[0]
+    )
     assert box.show("ocibridge", "NRestarts") == ["0"]
 
 
 def test_no_journald_at_all(box: Box) -> None:
     if box.bus == "broker":
-        pytest.skip("dbus-broker itself is stuck from then on (its reload times out), and this box with it")
-    sockets = "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket"
+        pytest.skip(
+            "dbus-broker itself is stuck from then on (its reload times out), and this box with it"
+        )
+    sockets = (
+        "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket"
+    )
     try:
         box.run(f"systemctl stop {sockets} systemd-journald")
         box.run("systemctl restart dobby")

@@ -13,7 +13,11 @@ BOUND = 60
 
 def test_started_by_boot(booted: Box) -> None:
     assert booted.run("systemctl is-system-running --wait") == "running"
-    assert booted.show("ocibridge", "ActiveState", "NRestarts", "Result") == ["active", "0", "success"]
+    assert booted.show("ocibridge", "ActiveState", "NRestarts", "Result") == [
+        "active",
+        "0",
+        "success",
+    ]
     assert booted.run("systemctl is-enabled dbus-org.rdk.OCIContainer.service") == "alias"
     assert booted.oci("listContainers") == "a(is) 0"
 
@@ -27,7 +31,11 @@ def test_the_status_line(box: Box) -> None:
 
 def test_stopped_and_started_by_systemctl(box: Box) -> None:
     box.run("systemctl stop ocibridge")
-    assert box.show("ocibridge", "ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
+    assert box.show("ocibridge", "ActiveState", "Result", "ExecMainStatus") == [
+        "inactive",
+        "success",
+        "0",
+    ]
     box.run("systemctl start ocibridge")
     box.until("DobbyStatus", "ready")
 
@@ -48,11 +56,19 @@ def test_what_is_not_enabled_is_not_activated(box: Box) -> None:
 
 def test_a_good_reload(box: Box) -> None:
     pid = box.show("ocibridge", "MainPID")
-    box.run("mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' >/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml")
+    box.run(
+        "mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' >/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml"
+    )
     since = box.cursor()
     box.run("systemctl reload ocibridge")
-    assert [e["MESSAGE"] for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")] == ["the configuration has been read anew"]
-    assert box.show("ocibridge", "ActiveState", "StatusText", "MainPID") == ["active", "ready, 0 containers", *pid]
+    assert [e["MESSAGE"] for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")] == [
+        "the configuration has been read anew"
+    ]
+    assert box.show("ocibridge", "ActiveState", "StatusText", "MainPID") == [
+        "active",
+        "ready, 0 containers",
+        *pid,
+    ]
 
 
 def test_a_bad_reload(box: Box) -> None:
@@ -63,9 +79,13 @@ def test_a_bad_reload(box: Box) -> None:
     assert failed.returncode == 1
     assert "status=78/CONFIG" in box.run("systemctl status ocibridge || true")
     (entry,) = box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")
-    assert entry["MESSAGE"].endswith("/etc/ocibridge/ocibridge.yaml: limits.queued: Expected `int`, got `str`")
+    assert entry["MESSAGE"].endswith(
+        "/etc/ocibridge/ocibridge.yaml: limits.queued: Expected `int`, got `str`"
+    )
     assert entry["MESSAGE_ID"] == "49f703754d9b4a05b26990b96103e9a6"
-    assert box.status() == "ready, 0 containers; the new configuration is refused, the old one stays"
+    assert (
+        box.status() == "ready, 0 containers; the new configuration is refused, the old one stays"
+    )
     assert box.oci("listContainers") == "a(is) 0"
     box.run("rm /etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge")
     assert box.show("ocibridge", "ActiveState", "StatusText") == ["active", "ready, 0 containers"]
@@ -75,7 +95,11 @@ def test_a_bad_configuration_at_start(box: Box) -> None:
     """It does not mend itself: systemd does not try again."""
     box.run("mkdir -p /etc/ocibridge; echo 'nonsense: 1' >/etc/ocibridge/ocibridge.yaml")
     assert box.tried("systemctl restart ocibridge").returncode == 1
-    assert box.show("ocibridge", "ActiveState", "ExecMainStatus", "NRestarts") == ["failed", "78", "0"]
+    assert box.show("ocibridge", "ActiveState", "ExecMainStatus", "NRestarts") == [
+        "failed",
+        "78",
+        "0",
+    ]
     box.run("rm /etc/ocibridge/ocibridge.yaml; systemctl start ocibridge")
 
 
@@ -115,7 +139,9 @@ def test_hung(box: Box) -> None:
     box.run("kill -STOP $(systemctl show ocibridge -p MainPID --value)")
     box.owner(owner)
     assert box.show("ocibridge", "NRestarts") == ["1"]
-    assert any("watchdog" in e["MESSAGE"].lower() for e in box.journal(since, "UNIT=ocibridge.service"))
+    assert any(
+        "watchdog" in e["MESSAGE"].lower() for e in box.journal(since, "UNIT=ocibridge.service")
+    )
     assert box.oci("getContainerState s app") == 'ss "app" "Running"'
 
 
@@ -140,7 +166,11 @@ def test_dobby_goes_and_comes(box: Box, how: str) -> None:
     assert box.oci("listContainers") == "a(is) 0"
     assert '"Reason" s "dobby-gone"' in box.oci("getLastExit s app")
     assert box.show("ocibridge", "MainPID", "StatusText") == [*pid, "ready, 0 containers"]
-    told = [e["DOBBY_STATUS"] for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge") if "DOBBY_STATUS" in e]
+    told = [
+        e["DOBBY_STATUS"]
+        for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")
+        if "DOBBY_STATUS" in e
+    ]
     assert told == ["absent", "starting", "ready"]
 
 
@@ -148,7 +178,10 @@ def test_dobby_stopped_for_good(box: Box) -> None:
     box.run("systemctl stop dobby")
     box.until("DobbyStatus", "absent")
     assert box.status() == "waiting for org.rdk.dobby"
-    assert box.refused("listContainers") == "Dobby is not on the bus; is it running? (systemctl status dobby)"
+    assert (
+        box.refused("listContainers")
+        == "Dobby is not on the bus; is it running? (systemctl status dobby)"
+    )
 
 
 @pytest.mark.parametrize("order", ["dobby ocibridge", "ocibridge dobby"])

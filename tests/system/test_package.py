@@ -41,9 +41,13 @@ def apt(box: Box, command: str) -> None:
 
 def files(box: Box) -> set[str]:
     """All that has the name anywhere, but for what the journal and apt keep."""
-    elsewhere = " -o ".join(f"-path {folder}" for folder in ("/proc", "/sys", "/src", "/var/log", "/var/cache/apt"))
+    elsewhere = " -o ".join(
+        f"-path {folder}" for folder in ("/proc", "/sys", "/src", "/var/log", "/var/cache/apt")
+    )
     return set(
-        box.run(rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o -iname '*ocibridge*' -print").split()
+        box.run(
+            rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o -iname '*ocibridge*' -print"
+        ).split()
     )
 
 
@@ -53,24 +57,40 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     before = files(bare)
 
     apt(bare, f"install {this}")
-    assert bare.run("systemctl is-enabled ocibridge dbus-org.rdk.OCIContainer.service").split() == ["enabled", "alias"]
-    assert bare.show("ocibridge", "ActiveState", "NRestarts", "StatusText") == ["active", "0", "waiting for org.rdk.dobby"]
+    assert bare.run("systemctl is-enabled ocibridge dbus-org.rdk.OCIContainer.service").split() == [
+        "enabled",
+        "alias",
+    ]
+    assert bare.show("ocibridge", "ActiveState", "NRestarts", "StatusText") == [
+        "active",
+        "0",
+        "waiting for org.rdk.dobby",
+    ]
     bare.run("useradd --create-home other; useradd --create-home --groups ocibridge member")
     for user in ("root", "member", "other"):
         assert bare.refused("listContainers", user).startswith("Dobby is not on the bus")
-    assert bare.refused("stopContainer sb app false", "member").startswith("Dobby is not on the bus")
+    assert bare.refused("stopContainer sb app false", "member").startswith(
+        "Dobby is not on the bus"
+    )
     assert "ccess" in bare.refused("stopContainer sb app false", "other")
     assert bare.run("systemctl --user --global is-enabled ocibridge || true", "root") == "disabled"
     assert bare.run("ocibridge --version") == f"ocibridge {__version__}"
-    assert bare.run("ocibridge --check-config") == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
-    bare.run("journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the bus'")
+    assert (
+        bare.run("ocibridge --check-config")
+        == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
+    )
+    bare.run(
+        "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the bus'"
+    )
     assert bare.tried("systemd-analyze verify ocibridge.service").stderr == ""
 
     apt(bare, "install python3-dbusmock python3-gi")
     smoke = bare.tried("cd /src && packaging/debian/tests/smoke")
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
 
-    bare.run("cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/; cp /src/tests/system/box/dobby.service /etc/systemd/system/")
+    bare.run(
+        "cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/; cp /src/tests/system/box/dobby.service /etc/systemd/system/"
+    )
     bare.run("systemctl daemon-reload; systemctl reload dbus; systemctl start dobby")
     bare.run("cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer"
              " org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done")  # fmt: skip
@@ -79,7 +99,12 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
 
     apt(bare, f"-o Dpkg::Options::=--force-confold install {newer}")
     assert bare.run("ocibridge --version") == f"ocibridge {NEWER}"
-    assert bare.run("busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 Version") == f's "{NEWER}"'
+    assert (
+        bare.run(
+            "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 Version"
+        )
+        == f's "{NEWER}"'
+    )
     assert bare.run("systemctl service-log-level ocibridge") == "debug"
     assert bare.oci("listContainers") == f'a(is) 1 {descriptor} "plain"'
     assert "would crash Dobby" in bare.refused("getContainerInfo s plain")

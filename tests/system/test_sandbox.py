@@ -15,7 +15,9 @@ def test_the_units_are_right(box: Box) -> None:
     done = box.tried(f"systemd-analyze verify {UNIT}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     box.run("loginctl enable-linger other")
-    done = box.tried(f"XDG_RUNTIME_DIR=/run/user/$(id -u) systemd-analyze verify --user {USER_UNIT}", "other")
+    done = box.tried(
+        f"XDG_RUNTIME_DIR=/run/user/$(id -u) systemd-analyze verify --user {USER_UNIT}", "other"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -57,7 +59,9 @@ def test_a_spec_is_read_where_it_lies(box: Box) -> None:
 def test_what_it_remembers_is_its_own(box: Box) -> None:
     box.start("app")
     box.run("systemctl stop ocibridge")
-    listed = box.run("stat -c '%U %a' /run/ocibridge /run/ocibridge/memory /run/ocibridge/memory/*.json").splitlines()
+    listed = box.run(
+        "stat -c '%U %a' /run/ocibridge /run/ocibridge/memory /run/ocibridge/memory/*.json"
+    ).splitlines()
     assert listed[:2] == ["root 755", "ocibridge 700"]
     assert set(listed[2:]) == {"ocibridge 600"}  # one a bus: another test may have restarted it
     box.run("systemctl start ocibridge")
@@ -79,7 +83,9 @@ def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
         point = f"{tunnel}/{inner}"
         box.run(f"mkdir -p {point} && mount -t tmpfs none {point}")
         try:
-            points = box.run("awk '{print $5}' /proc/$(systemctl show ocibridge -p MainPID --value)/mountinfo").splitlines()
+            points = box.run(
+                "awk '{print $5}' /proc/$(systemctl show ocibridge -p MainPID --value)/mountinfo"
+            ).splitlines()
             assert point in points
             assert point in box.refused('mount sssass app /opt /mnt/x 1 bind ""')
         finally:
@@ -91,16 +97,33 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
     """The sandbox's own mounts hide nothing, and make nothing else of the root directory and of /tmp."""
     box.start("app")
     box.run("mkdir -p /srv/data/below /srv/root && ln -sfn / /srv/link")
-    box.run("mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt /srv/data/below")
+    box.run(
+        "mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt /srv/data/below"
+    )
     try:
         box.run("systemctl restart ocibridge")  # so that it sees them, whatever reaches it later
         box.until("DobbyStatus", "ready")
-        for source in ("/", "/tmp", "/srv/link", "/srv/root", "/srv/root/tmp", "/proc", "/dev/shm", "/root/x"):  # noqa: S108
-            assert f'source "{source}"' in box.refused(f'mount sssass app {source} /mnt/x 1 bind ""')
-        assert '"/srv/data/below" is mounted below it' in box.refused('mount sssass app /srv/data /mnt/x 1 rbind ""')
+        for source in (
+            "/",
+            "/tmp",
+            "/srv/link",
+            "/srv/root",
+            "/srv/root/tmp",
+            "/proc",
+            "/dev/shm",
+            "/root/x",
+        ):  # noqa: S108
+            assert f'source "{source}"' in box.refused(
+                f'mount sssass app {source} /mnt/x 1 bind ""'
+            )
+        assert '"/srv/data/below" is mounted below it' in box.refused(
+            'mount sssass app /srv/data /mnt/x 1 rbind ""'
+        )
         box.oci('mount sssass app /srv/data /mnt/x 1 bind ""')
     finally:
-        box.run("umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data /srv/link /srv/root")
+        box.run(
+            "umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data /srv/link /srv/root"
+        )
 
 
 def test_everything_works_inside_it(box: Box) -> None:

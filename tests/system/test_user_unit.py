@@ -38,11 +38,15 @@ def test_a_life(desk: Desk) -> None:
     assert set(shown.splitlines()) == {"ActiveState=active", "StatusText=waiting for org.rdk.dobby"}
     desk.run(DOBBY)
     desk.run("gdbus wait --session --timeout 30 org.rdk.dobby")
-    started = desk.run(f'until {CALL} listContainers 2>/dev/null; do :; done; {CALL} startContainer ssssas app /opt/bundles/sleep "" "" 0')
+    started = desk.run(
+        f'until {CALL} listContainers 2>/dev/null; do :; done; {CALL} startContainer ssssas app /opt/bundles/sleep "" "" 0'
+    )
     assert started.startswith("a(is) 0\ni ")
     pid = desk.run("systemctl --user show ocibridge -p MainPID --value")
     desk.run("systemctl --user reload ocibridge")
-    desk.run("systemctl --user kill -s KILL ocibridge; gdbus wait --session --timeout 30 org.rdk.OCIContainer")
+    desk.run(
+        "systemctl --user kill -s KILL ocibridge; gdbus wait --session --timeout 30 org.rdk.OCIContainer"
+    )
     assert desk.run(f"until {CALL} listContainers 2>/dev/null; do :; done").startswith("a(is) 1")
     assert desk.run("systemctl --user show ocibridge -p MainPID --value") != pid
 

@@ -32,7 +32,9 @@ class Method:
 
 def methods() -> list[Method]:
     """All sections, in the document's order."""
-    sections = re.split(r'^<a name="method\.(\w+)"></a>$', DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
+    sections = re.split(
+        r'^<a name="method\.(\w+)"></a>$', DOCUMENT.read_text(), flags=re.MULTILINE
+    )[1:]
     return [_method(name, text) for name, text in zip(sections[::2], sections[1::2], strict=True)]
 
 
@@ -40,4 +42,9 @@ def _method(name: str, text: str) -> Method:
     parameters, _, rest = text.partition("### Result")
     rows = re.findall(r"^\| params(\??)\.(\S+) \| (\w+) \|", parameters, re.MULTILINE)
     request, response = re.findall(r"```json\n(.*?)```", rest, re.DOTALL)
-    return Method(name, tuple(Parameter(word, kind, bool(mark)) for mark, word, kind in rows), request, response)
+    return Method(
+        name,
+        tuple(Parameter(word, kind, bool(mark)) for mark, word, kind in rows),
+        request,
+        response,
+    )

@@ -18,7 +18,11 @@ def test_the_version_of_sdbus_can_be_told(tmp_path: Path) -> None:
             wheel.writestr(f"{name}-{version}.dist-info/METADATA", "")
     wheels = [str(tmp_path / f"{name}.whl") for name in ("sdbus", "other")]
     root = tmp_path / "root"
-    subprocess.run([ROOT / "tools" / "install-program", *wheels], env=os.environ | {"DESTDIR": str(root)}, check=True)
+    subprocess.run(
+        [ROOT / "tools" / "install-program", *wheels],
+        env=os.environ | {"DESTDIR": str(root)},
+        check=True,
+    )
     home = root / "usr" / "lib" / "ocibridge"
     assert [path.name for path in home.glob("*.dist-info")] == [f"sdbus-{KNOWN_SDBUS}.dist-info"]
     assert (home / "other" / "__init__.py").exists()

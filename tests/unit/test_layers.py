@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "ocibridge"
 MODULES = {
-    ".".join(("ocibridge", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
+    ".".join(("ocibridge", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in ROOT.rglob("*.py")
 }
 # Which folders the files of a folder may import from. Everybody may import the vocabulary, the files at the top level.
 ALLOWED = {
@@ -42,7 +45,10 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             module = node.module or ""
-            found |= {f"{module}.{a.name}" if f"{module}.{a.name}" in MODULES else module for a in node.names}
+            found |= {
+                f"{module}.{a.name}" if f"{module}.{a.name}" in MODULES else module
+                for a in node.names
+            }
     return found
 
 
@@ -58,7 +64,9 @@ def test_imports_point_inward(module: str) -> None:
     ours = {name for name in imports_of(MODULES[module]) if name.startswith("ocibridge")}
     assert not ours & COMPOSITION, f"{module} imports what puts it together: {ours & COMPOSITION}"
     folders = {folder_of(name) for name in ours} - {""}
-    assert folders <= ALLOWED[folder_of(module)], f"{module} imports from {folders - ALLOWED[folder_of(module)]}"
+    assert folders <= ALLOWED[folder_of(module)], (
+        f"{module} imports from {folders - ALLOWED[folder_of(module)]}"
+    )
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -74,7 +82,9 @@ def test_files_and_functions_stay_small(module: str) -> None:
     assert len(text.splitlines()) <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, f"{module}.{node.name}"
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, (
+                f"{module}.{node.name}"
+            )
 
 
 def test_the_top_level_is_seen_at_once() -> None:
@@ -87,5 +97,9 @@ def test_the_vocabulary_has_an_order() -> None:
     """No cycles: each file may import those before it alone."""
     order = ["names", "errors", "text", "model", "files", "tasks"]
     for name in order:
-        known = {other.rpartition(".")[2] for other in imports_of(MODULES[f"ocibridge.{name}"]) if other.startswith("ocibridge.")}
+        known = {
+            other.rpartition(".")[2]
+            for other in imports_of(MODULES[f"ocibridge.{name}"])
+            if other.startswith("ocibridge.")
+        }
         assert known <= set(order[: order.index(name)]), name

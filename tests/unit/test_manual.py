@@ -25,7 +25,11 @@ def members(kind: str) -> list[ET.Element]:
 
 
 def arguments(member: ET.Element, direction: str | None) -> str:
-    return ", ".join(f"{a.get('type')} {a.get('name')}" for a in member.iter("arg") if a.get("direction") == direction)
+    return ", ".join(
+        f"{a.get('type')} {a.get('name')}"
+        for a in member.iter("arg")
+        if a.get("direction") == direction
+    )
 
 
 def entries(heading: str) -> list[str]:
@@ -49,11 +53,15 @@ def test_a_method_is_in_the_manual(method: ET.Element) -> None:
     """With its signature, its errors, and a line to type that has the right types."""
     gives = arguments(method, "out")
     takes = "".join(a.get("type", "") for a in method.iter("arg") if a.get("direction") == "in")
-    heading = f"{method.get('name')}({arguments(method, 'in')})" + (f" → ({gives})" if gives else "")
+    heading = f"{method.get('name')}({arguments(method, 'in')})" + (
+        f" → ({gives})" if gives else ""
+    )
     assert len(entries(heading)) == 1
     text = entry(heading)
     assert re.search(r"^    Errors: \w+", text, re.MULTILINE)
-    assert re.search(rf"^        .*\b{method.get('name')}{f' {takes} ' if takes else ''}", text, re.MULTILINE), text
+    assert re.search(
+        rf"^        .*\b{method.get('name')}{f' {takes} ' if takes else ''}", text, re.MULTILINE
+    ), text
 
 
 @pytest.mark.parametrize("property_", members("property"), ids=lambda p: str(p.get("name")))
@@ -65,7 +73,9 @@ def test_a_property_is_in_the_manual(property_: ET.Element) -> None:
 
 @pytest.mark.parametrize("signal", members("signal"), ids=lambda s: str(s.get("name")))
 def test_a_signal_is_in_the_manual(signal: ET.Element) -> None:
-    assert f"member='{signal.get('name')}'" in entry(f"{signal.get('name')}({arguments(signal, None)})")
+    assert f"member='{signal.get('name')}'" in entry(
+        f"{signal.get('name')}({arguments(signal, None)})"
+    )
 
 
 @pytest.mark.parametrize("error", errors.BridgeError.__subclasses__(), ids=lambda e: e.__name__)
@@ -107,7 +117,12 @@ def flat(mapping: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def test_every_option_is_in_the_manual_and_completed() -> None:
-    options = {word for action in _parser()._actions for word in action.option_strings if word.startswith("--")}
+    options = {
+        word
+        for action in _parser()._actions
+        for word in action.option_strings
+        if word.startswith("--")
+    }
     manual = (ROOT / "man" / "ocibridge.8.rst").read_text()
     completion = (ROOT / "packaging" / "ocibridge.bash-completion").read_text()
     for option in options:

@@ -21,7 +21,9 @@ async def crash() -> None:
 
 
 @pytest.mark.parametrize("vital", [False, True])
-async def test_a_crash_is_reported_once_and_at_once(reports: list[dict[str, Any]], vital: bool) -> None:
+async def test_a_crash_is_reported_once_and_at_once(
+    reports: list[dict[str, Any]], vital: bool
+) -> None:
     task = spawn(crash(), "sweep", vital=vital)
     await asyncio.wait([task])
     await asyncio.sleep(0)

@@ -27,14 +27,20 @@ def fields(params: type[Params]) -> dict[str, tuple[object, bool]]:
     """Name to type and whether it may be left out."""
     found = {}
     for field in msgspec.structs.fields(params):
-        kinds = [kind for kind in typing.get_args(field.type) or [field.type] if kind is not types.NoneType]
+        kinds = [
+            kind
+            for kind in typing.get_args(field.type) or [field.type]
+            if kind is not types.NoneType
+        ]
         optional = types.NoneType in typing.get_args(field.type)
         assert optional == (not field.required), "null is the same as left out"
         found[field.name] = (kinds[0] if field.type is not list[str] else field.type, optional)
     return found
 
 
-@pytest.mark.skipif(not plugin.ORIGINAL.exists(), reason="the original is beside the project where it is developed")
+@pytest.mark.skipif(
+    not plugin.ORIGINAL.exists(), reason="the original is beside the project where it is developed"
+)
 def test_the_copy_is_the_document() -> None:
     assert plugin.DOCUMENT.read_bytes() == plugin.ORIGINAL.read_bytes()
 
@@ -50,7 +56,11 @@ def test_the_table_of_parameters(method: plugin.Method) -> None:
     taken = fields(METHODS[method.name][0])
     if method.name == "startContainerFromDobbySpec":
         assert taken.pop("westerosSocket") == (str, True)  # as the plugin takes it
-    rows = {row.name: (TYPES[row.type], row.optional) for row in method.parameters if not row.name.endswith("[#]")}
+    rows = {
+        row.name: (TYPES[row.type], row.optional)
+        for row in method.parameters
+        if not row.name.endswith("[#]")
+    }
     assert taken == rows
     assert list(taken) == list(rows)
     for row in method.parameters:
@@ -69,7 +79,9 @@ def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
     (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == name]
     arguments = [a.get("name") for a in method.iter("arg") if a.get("direction") == "in"]
     extra = {"startContainerFromDobbySpec": ["westerosSocket"]}.get(name, [])
-    assert [*METHODS[name][0].names()] == [{"flags": "options"}.get(str(a), a) for a in arguments] + extra
+    assert [*METHODS[name][0].names()] == [
+        {"flags": "options"}.get(str(a), a) for a in arguments
+    ] + extra
 
 
 ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', README.read_text(), re.MULTILINE)
@@ -97,4 +109,6 @@ def test_a_row_of_the_readme(request_: str, line: str) -> None:
 
 
 def test_every_documented_method_has_a_row() -> None:
-    assert {json.loads(request)["method"] for request, _ in ROWS} == {method.name for method in plugin.methods()}
+    assert {json.loads(request)["method"] for request, _ in ROWS} == {
+        method.name for method in plugin.methods()
+    }

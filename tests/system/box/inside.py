@@ -29,8 +29,20 @@ MILLISECONDS = 10_000
 bus = Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
 
 
-def call(path: str, interface: str, member: str, arguments: GLib.Variant | None = None, to: str = NAME) -> Any:
-    return bus.call_sync(to, path, interface, member, arguments, None, Gio.DBusCallFlags.NO_AUTO_START, MILLISECONDS, None).unpack()
+def call(
+    path: str, interface: str, member: str, arguments: GLib.Variant | None = None, to: str = NAME
+) -> Any:
+    return bus.call_sync(
+        to,
+        path,
+        interface,
+        member,
+        arguments,
+        None,
+        Gio.DBusCallFlags.NO_AUTO_START,
+        MILLISECONDS,
+        None,
+    ).unpack()
 
 
 def wait(holds: Callable[[], bool]) -> None:
@@ -41,8 +53,12 @@ def wait(holds: Callable[[], bool]) -> None:
         if holds():
             loop.quit()
 
-    bus.signal_subscribe(None, "org.freedesktop.DBus.Properties", None, MANAGER, None, Gio.DBusSignalFlags.NONE, look)
-    bus.signal_subscribe("org.freedesktop.DBus", None, "NameOwnerChanged", None, NAME, Gio.DBusSignalFlags.NONE, look)
+    bus.signal_subscribe(
+        None, "org.freedesktop.DBus.Properties", None, MANAGER, None, Gio.DBusSignalFlags.NONE, look
+    )
+    bus.signal_subscribe(
+        "org.freedesktop.DBus", None, "NameOwnerChanged", None, NAME, Gio.DBusSignalFlags.NONE, look
+    )
     GLib.timeout_add_seconds(BOUND_SECONDS, lambda: sys.exit(f"not so within {BOUND_SECONDS} s"))
     GLib.idle_add(look)
     if not holds():
@@ -51,7 +67,15 @@ def wait(holds: Callable[[], bool]) -> None:
 
 def owner() -> str:
     try:
-        return str(call("/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner", GLib.Variant("(s)", (NAME,)), NAME_OF_BUS)[0])
+        return str(
+            call(
+                "/org/freedesktop/DBus",
+                "org.freedesktop.DBus",
+                "GetNameOwner",
+                GLib.Variant("(s)", (NAME,)),
+                NAME_OF_BUS,
+            )[0]
+        )
     except GLib.Error:
         return ""
 
@@ -59,7 +83,12 @@ def owner() -> str:
 def until(name: str, value: str) -> None:
     def holds() -> bool:
         try:
-            found = call(MANAGER, "org.freedesktop.DBus.Properties", "Get", GLib.Variant("(ss)", ("org.rdk.OCIContainer1", name)))
+            found = call(
+                MANAGER,
+                "org.freedesktop.DBus.Properties",
+                "Get",
+                GLib.Variant("(ss)", ("org.rdk.OCIContainer1", name)),
+            )
         except GLib.Error:
             return False
         return str(found[0]).lower() == value.lower()
@@ -72,15 +101,27 @@ def until_other_owner(former: str) -> None:
     print(owner())
 
 
-def outcome(path: str, interface: str, member: str, signature: str = "", *arguments: Any, to: str = NAME) -> str:
+def outcome(
+    path: str, interface: str, member: str, signature: str = "", *arguments: Any, to: str = NAME
+) -> str:
     """ "refused" by the bus, or "reached", whatever the answer was."""
     try:
-        call(path, interface, member, GLib.Variant(f"({signature})", arguments) if signature else None, to)
+        call(
+            path,
+            interface,
+            member,
+            GLib.Variant(f"({signature})", arguments) if signature else None,
+            to,
+        )
     except GLib.Error as error:
         name = Gio.DBusError.get_remote_error(error) or str(error)
         if name == "org.freedesktop.DBus.Error.AccessDenied":
             return "refused"
-        return "reached" if name.startswith(("org.rdk.OCIContainer1.Error.", "org.freedesktop.DBus.Error.")) else name
+        return (
+            "reached"
+            if name.startswith(("org.rdk.OCIContainer1.Error.", "org.freedesktop.DBus.Error."))
+            else name
+        )
     return "reached"
 
 
@@ -88,9 +129,17 @@ def members_of(interface: str, path: str) -> dict[str, str]:
     """What comes of each method of an interface, as its XML has it."""
     found = {}
     for method in ET.parse(INTERFACES / f"{interface}.xml").iter("method"):
-        types = [argument.get("type", "") for argument in method.iter("arg") if argument.get("direction") == "in"]
+        types = [
+            argument.get("type", "")
+            for argument in method.iter("arg")
+            if argument.get("direction") == "in"
+        ]
         found[f"{interface}.{method.get('name')}"] = outcome(
-            path, interface, method.get("name", ""), "".join(types), *(ARGUMENTS[each] for each in types)
+            path,
+            interface,
+            method.get("name", ""),
+            "".join(types),
+            *(ARGUMENTS[each] for each in types),
         )
     return found
 
@@ -102,24 +151,46 @@ def standard_members() -> dict[str, str]:
         "Introspect": outcome(MANAGER, "org.freedesktop.DBus.Introspectable", "Introspect"),
         "Ping": outcome(MANAGER, "org.freedesktop.DBus.Peer", "Ping"),
         "GetMachineId": outcome(MANAGER, "org.freedesktop.DBus.Peer", "GetMachineId"),
-        "GetManagedObjects": outcome(MANAGER, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"),
+        "GetManagedObjects": outcome(
+            MANAGER, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
+        ),
         "GetAll": outcome(MANAGER, properties, "GetAll", "s", "org.rdk.OCIContainer1"),
         "GetAll LogControl1": outcome(LOG_CONTROL, properties, "GetAll", "s", log),
         **{
             f"Get {name}": outcome(MANAGER, properties, "Get", "ss", "org.rdk.OCIContainer1", name)
             for name in ("Version", "DobbyAvailable", "DobbyStatus", "ContainerCount")
         },
-        "Set DobbyStatus": outcome(MANAGER, properties, "Set", "ssv", "org.rdk.OCIContainer1", "DobbyStatus", GLib.Variant("s", "x")),
-        "Set LogLevel": outcome(LOG_CONTROL, properties, "Set", "ssv", log, "LogLevel", GLib.Variant("s", "debug")),
-        "Set LogTarget": outcome(LOG_CONTROL, properties, "Set", "ssv", log, "LogTarget", GLib.Variant("s", "journal")),
+        "Set DobbyStatus": outcome(
+            MANAGER,
+            properties,
+            "Set",
+            "ssv",
+            "org.rdk.OCIContainer1",
+            "DobbyStatus",
+            GLib.Variant("s", "x"),
+        ),
+        "Set LogLevel": outcome(
+            LOG_CONTROL, properties, "Set", "ssv", log, "LogLevel", GLib.Variant("s", "debug")
+        ),
+        "Set LogTarget": outcome(
+            LOG_CONTROL, properties, "Set", "ssv", log, "LogTarget", GLib.Variant("s", "journal")
+        ),
         "no interface": outcome(MANAGER, "org.example.Nothing", "nothing"),
-        "by the unique name": outcome(MANAGER, "org.rdk.OCIContainer1", "pauseContainer", "s", "no-such", to=owner()),
+        "by the unique name": outcome(
+            MANAGER, "org.rdk.OCIContainer1", "pauseContainer", "s", "no-such", to=owner()
+        ),
     }
 
 
 def own() -> None:
     try:
-        code = call("/org/freedesktop/DBus", NAME_OF_BUS, "RequestName", GLib.Variant("(su)", (NAME, 4)), NAME_OF_BUS)[0]
+        code = call(
+            "/org/freedesktop/DBus",
+            NAME_OF_BUS,
+            "RequestName",
+            GLib.Variant("(su)", (NAME, 4)),
+            NAME_OF_BUS,
+        )[0]
     except GLib.Error:
         print("refused")
     else:

@@ -18,7 +18,16 @@ async def run(*_: Any) -> None:
 
 
 READ = Member("listContainers", "", (), "a(is)", ("containers",), run, nothing)
-WAIT = Member("waitForState", "sst", ("containerId", "state", "timeoutUsec"), "s", ("state",), run, nothing, waits=True)
+WAIT = Member(
+    "waitForState",
+    "sst",
+    ("containerId", "state", "timeoutUsec"),
+    "s",
+    ("state",),
+    run,
+    nothing,
+    waits=True,
+)
 CHANGE = Member("stopContainer", "sb", ("containerId", "force"), "", (), run, nothing, changes=True)
 
 
@@ -67,12 +76,21 @@ def admit(callers: FakeCallers) -> Callable[..., list[Call]]:
     return admit_calls
 
 
-def test_all_connections_of_a_user_count_together_reads_and_waits(admit: Any, callers: FakeCallers) -> None:
+def test_all_connections_of_a_user_count_together_reads_and_waits(
+    admit: Any, callers: FakeCallers
+) -> None:
     for number in range(20):
         callers.tell(f":1.{number}", 1000)
-    admitted = [call for number in range(20) for call in admit(WAIT if number % 2 else READ, f":1.{number}", 64)]
+    admitted = [
+        call
+        for number in range(20)
+        for call in admit(WAIT if number % 2 else READ, f":1.{number}", 64)
+    ]
     assert len(admitted) == 512
-    with pytest.raises(LimitsExceeded, match=r"512 reads and waits of user 1000 are under way already \(limits.per_user\)"):
+    with pytest.raises(
+        LimitsExceeded,
+        match=r"512 reads and waits of user 1000 are under way already \(limits.per_user\)",
+    ):
         admit.gate.admit(Call(READ, ":1.19"))
     callers.tell(":1.100", 1001)
     assert len(admit(READ, ":1.100")) == 1
@@ -90,7 +108,9 @@ def test_short_waits_count_from_their_arrival(admit: Any, callers: FakeCallers) 
     assert len(admit(WAIT, ":1.root", 64)) == 64
 
 
-def test_whose_user_is_unknown_shares_few_places_and_is_moved_when_it_is_known(admit: Any, callers: FakeCallers) -> None:
+def test_whose_user_is_unknown_shares_few_places_and_is_moved_when_it_is_known(
+    admit: Any, callers: FakeCallers
+) -> None:
     calls = [call for number in range(10) for call in admit(READ, f":1.{number}", 64)]
     assert len(calls) == 256
     callers.tell(":1.0", 1000)
@@ -103,7 +123,9 @@ def test_whose_user_is_unknown_shares_few_places_and_is_moved_when_it_is_known(a
     assert len(admit(READ, ":1.7", 64)) == 64
 
 
-def test_a_wait_that_turns_out_to_be_one_too_many_of_its_user_leaves(admit: Any, callers: FakeCallers) -> None:
+def test_a_wait_that_turns_out_to_be_one_too_many_of_its_user_leaves(
+    admit: Any, callers: FakeCallers
+) -> None:
     """As many as necessary are refused, and no more."""
     for number in range(8):
         callers.tell(f":1.{number}", 1000)
@@ -133,7 +155,9 @@ def test_some_places_are_for_those_who_are_trusted(admit: Any, callers: FakeCall
     assert len(admit(WAIT, ":1.50", 1)) == 1  # waits have places of their own
 
 
-def test_calls_that_change_something_need_no_place(admit: Any, callers: FakeCallers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_change_something_need_no_place(
+    admit: Any, callers: FakeCallers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(admission, "MAX_UNDER_WAY", 0)
     assert len(admit(CHANGE, ":1.0", 65)) == 64
     assert callers.met == {}  # and are not held up by a look-up here

@@ -47,7 +47,11 @@ def test_each_kind(json_value: Any, variant: values.Variant) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -69,7 +73,9 @@ def test_any_json_object_can_be_sent(value: dict[str, Any]) -> None:
                 check(inner)
         elif signature in {"t", "at", "x", "ax"}:
             low, high = (0, 2**64) if "t" in signature else (-(2**63), 2**63)
-            assert all(low <= n < high for n in (content if isinstance(content, list) else [content]))
+            assert all(
+                low <= n < high for n in (content if isinstance(content, list) else [content])
+            )
 
     check(("a{sv}", values.dictionary(value)))
 
@@ -91,7 +97,20 @@ def test_the_state_is_in_the_documents_words(word: str, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "1", "null", "NaN", '{"a": NaN}', '{"a": Infinity}', "{'a': 1}", "[" * 5000, '{"a":' * 17 + "{}" + "}" * 17]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        "null",
+        "NaN",
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        "{'a': 1}",
+        "[" * 5000,
+        '{"a":' * 17 + "{}" + "}" * 17,
+    ],
 )
 def test_what_is_no_information(text: str) -> None:
     with pytest.raises(DobbyRefused, match="app"):
@@ -106,7 +125,9 @@ def test_nesting_is_bounded(depth: int) -> None:
 
 
 def test_what_is_odd_but_json() -> None:
-    odd = Info('{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER).value
+    odd = Info(
+        '{"a": %s, "b": 1e999, "c": "\\ud800", "d": -0, "e": 1, "e": 2}' % ("9" * 6000), CONTAINER
+    ).value
     assert values.dictionary(odd) == {
         "a": ("d", float("inf")),
         "b": ("d", float("inf")),
@@ -118,13 +139,40 @@ def test_what_is_odd_but_json() -> None:
 
 
 JSON_TEXT = st.recursive(
-    st.sampled_from(["null", "true", "false", "0", "-0", "1.50", "1e999", "-1E-2", "9" * 40, '"state"', '"running"'])
+    st.sampled_from(
+        [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1.50",
+            "1e999",
+            "-1E-2",
+            "9" * 40,
+            '"state"',
+            '"running"',
+        ]
+    )
     | st.text().map(json.dumps)
-    | st.sampled_from([r'"\u00e9 \/ \b"', r'"\ud83d\ude00"', r'"\ud800"', r'"\\ud800"', r'"\udc00\ud800x"', '" a , : { "']),
+    | st.sampled_from(
+        [
+            r'"\u00e9 \/ \b"',
+            r'"\ud83d\ude00"',
+            r'"\ud800"',
+            r'"\\ud800"',
+            r'"\udc00\ud800x"',
+            '" a , : { "',
+        ]
+    ),
     lambda inner: (
         st.lists(inner, max_size=4).map(lambda items: "[ " + " ,\n".join(items) + "\t]")
         | st.lists(
-            st.tuples(st.sampled_from(['"state"', '"a"', r'"st\u0061te"', '"é"', r'"\ud800"']), inner), max_size=4, unique_by=lambda m: m[0]
+            st.tuples(
+                st.sampled_from(['"state"', '"a"', r'"st\u0061te"', '"é"', r'"\ud800"']), inner
+            ),
+            max_size=4,
+            unique_by=lambda m: m[0],
         ).map(lambda members: "{" + " , ".join(f"{key} : {value}" for key, value in members) + " }")
     ),
     max_leaves=10,
@@ -133,7 +181,9 @@ JSON_TEXT = st.recursive(
 
 def as_it_stands(text: str) -> Any:
     """The JSON with every number as it is spelled."""
-    return json.loads(text, parse_int=lambda digits: ["int", digits], parse_float=lambda digits: ["float", digits])
+    return json.loads(
+        text, parse_int=lambda digits: ["int", digits], parse_float=lambda digits: ["float", digits]
+    )
 
 
 @settings(deadline=None)
@@ -150,7 +200,9 @@ def test_the_json_is_what_dobby_has_sent(text: str) -> None:
 
 def test_a_large_information_as_json_costs_a_few_copies_of_it() -> None:
     """No list of its tokens: that was 140 MiB for an information of 2.5 MiB, and 0.4 s."""
-    processes = [{"pid": n, "cmdline": 'thing "a" \\ b', "processes": [1, 2, 3]} for n in range(30_000)]
+    processes = [
+        {"pid": n, "cmdline": 'thing "a" \\ b', "processes": [1, 2, 3]} for n in range(30_000)
+    ]
     text = json.dumps({"state": "running", "processes": processes})
     info = Info(text, CONTAINER)
     tracemalloc.start()

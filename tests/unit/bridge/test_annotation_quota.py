@@ -78,7 +78,9 @@ def test_a_removed_annotation_gives_its_room_back(seen: Seen, full: AnnotationQu
         full.add(container, "y", "")
 
 
-def test_characters_that_json_escapes_count_as_escaped(seen: Seen, annotations: AnnotationQuota) -> None:
+def test_characters_that_json_escapes_count_as_escaped(
+    seen: Seen, annotations: AnnotationQuota
+) -> None:
     container = found(seen.mirror, "a")
     with pytest.raises(InvalidArgs):
         annotations.add(container, "k", "\x01" * (MAX_BYTES // 6))
@@ -86,7 +88,9 @@ def test_characters_that_json_escapes_count_as_escaped(seen: Seen, annotations: 
         annotations.add(container, "\x01" * (MAX_BYTES // 6), "v")
 
 
-def test_many_small_annotations_are_bounded_too(seen: Seen, annotations: AnnotationQuota, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_annotations_are_bounded_too(
+    seen: Seen, annotations: AnnotationQuota, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ocibridge.bridge.annotation_quota.MAX_BYTES", 1 << 14)
     container = found(seen.mirror, "a")
     fitting = (1 << 14) // (EACH_BYTES + len('"00000"') + len('""'))
@@ -119,7 +123,9 @@ def test_ended_containers_are_forgotten(seen: Seen, annotations: AnnotationQuota
     assert (alive("ended"), alive("a")) == (0, 1)
 
 
-def test_what_dobby_refuses_to_overwrite_keeps_its_room(seen: Seen, annotations: AnnotationQuota) -> None:
+def test_what_dobby_refuses_to_overwrite_keeps_its_room(
+    seen: Seen, annotations: AnnotationQuota
+) -> None:
     container = found(seen.mirror, "a")
     assert annotations.add(container, "big", "v" * (2 * THIRD)) == 0
     former = annotations.add(container, "big", "small")

@@ -10,7 +10,12 @@ from ocibridge.bridge import bundle_rules
 
 ROOT = Path(__file__).parents[3]
 PLUGINS: dict[str, Any] = {"logging": {"required": False, "data": {}}}
-SOUND: dict[str, Any] = {"ociVersion": "1.0.2-dobby", "process": {}, "linux": {"resources": {"devices": []}}, "rdkPlugins": PLUGINS}
+SOUND: dict[str, Any] = {
+    "ociVersion": "1.0.2-dobby",
+    "process": {},
+    "linux": {"resources": {"devices": []}},
+    "rdkPlugins": PLUGINS,
+}
 CONVERTED = SOUND | {"ociVersion": "1.0.2", "hostname": "app"}
 
 
@@ -18,7 +23,15 @@ def crash(config: dict[str, Any], *, socket: bool = False) -> str | None:
     return bundle_rules.crash_at_start(config, with_socket=socket)
 
 
-@pytest.mark.parametrize("config", [SOUND, CONVERTED, SOUND | {"hooks": None, "mounts": None}, SOUND | {"hooks": [], "mounts": {}}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        SOUND,
+        CONVERTED,
+        SOUND | {"hooks": None, "mounts": None},
+        SOUND | {"hooks": [], "mounts": {}},
+    ],
+)
 def test_nothing_to_say(config: dict[str, Any]) -> None:
     assert crash(config, socket=True) is None
 
@@ -26,7 +39,10 @@ def test_nothing_to_say(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({key: value for key, value in SOUND.items() if key != "process"}, "process is missing: it must be an object"),
+        (
+            {key: value for key, value in SOUND.items() if key != "process"},
+            "process is missing: it must be an object",
+        ),
         (SOUND | {"process": None}, "process is null: it must be an object"),
         (SOUND | {"process": "x"}, "process is of the wrong type: it must be an object"),
         (
@@ -36,15 +52,30 @@ def test_nothing_to_say(config: dict[str, Any]) -> None:
         (SOUND | {"linux": None}, "linux is null: it must be an object with the member resources"),
         (SOUND | {"linux": {}}, "linux is empty: it must be an object with the member resources"),
         (SOUND | {"linux": []}, "linux is empty: it must be an object with the member resources"),
-        (SOUND | {"linux": {"devices": []}}, "linux.resources is missing: it must be an object with at least one member"),
-        (SOUND | {"linux": {"resources": None}}, "linux.resources is null: it must be an object with at least one member"),
-        (SOUND | {"linux": {"resources": {}}}, "linux.resources is empty: it must be an object with at least one member"),
-        (SOUND | {"linux": {"resources": [1]}}, "linux.resources is of the wrong type: it must be an object with at least one member"),
+        (
+            SOUND | {"linux": {"devices": []}},
+            "linux.resources is missing: it must be an object with at least one member",
+        ),
+        (
+            SOUND | {"linux": {"resources": None}},
+            "linux.resources is null: it must be an object with at least one member",
+        ),
+        (
+            SOUND | {"linux": {"resources": {}}},
+            "linux.resources is empty: it must be an object with at least one member",
+        ),
+        (
+            SOUND | {"linux": {"resources": [1]}},
+            "linux.resources is of the wrong type: it must be an object with at least one member",
+        ),
         (
             SOUND | {"rdkPlugins": {"networking": {"required": True, "data": {}}}},
             "rdkPlugins.networking.data is empty, and networking is required",
         ),
-        ({**CONVERTED, "hostname": None}, "hostname is null, though rdkPlugins and ociVersion 1.0.2 are there"),
+        (
+            {**CONVERTED, "hostname": None},
+            "hostname is null, though rdkPlugins and ociVersion 1.0.2 are there",
+        ),
     ],
 )
 def test_what_kills_dobby_is_named(config: dict[str, Any], said: str) -> None:
@@ -57,7 +88,9 @@ def test_a_hook_without_args_in_a_converted_bundle(name: str, hook: dict[str, An
     hooks = {"hooks": {name: [{"args": ["a"]}, hook]}}
     assert "no args" in (crash(CONVERTED | hooks) or "")
     assert crash(SOUND | hooks) is None
-    assert crash(CONVERTED | {"rdkPlugins": None} | hooks) is None  # plain OCI: Dobby leaves it alone
+    assert (
+        crash(CONVERTED | {"rdkPlugins": None} | hooks) is None
+    )  # plain OCI: Dobby leaves it alone
 
 
 @pytest.mark.parametrize("name", ["prestart", "startContainer"])
@@ -68,11 +101,19 @@ def test_hooks_that_dobby_does_not_look_at(name: str) -> None:
 def test_a_mount_without_a_source_matters_with_a_socket_alone() -> None:
     config = SOUND | {"mounts": [{"source": "a"}, {"destination": "/b"}]}
     assert crash(config) is None
-    assert crash(config, socket=True) == "mounts[1].source is missing, and a westerosSocket is given"
+    assert (
+        crash(config, socket=True) == "mounts[1].source is missing, and a westerosSocket is given"
+    )
 
 
 def test_networking_that_is_not_required_or_has_data() -> None:
-    harmless: list[Any] = [{"required": False, "data": {}}, {"required": True, "data": {"type": "nat"}}, {}, None, []]
+    harmless: list[Any] = [
+        {"required": False, "data": {}},
+        {"required": True, "data": {"type": "nat"}},
+        {},
+        None,
+        [],
+    ]
     for networking in harmless:
         assert crash(SOUND | {"rdkPlugins": {"networking": networking}}) is None
 
@@ -100,25 +141,46 @@ def test_specs_after_which_an_info_is_safe(spec: dict[str, Any], safe: bool) -> 
 
 def launched(path: str) -> dict[str, Any]:
     """As Dobby writes it."""
-    hook = {"path": "/usr/bin/DobbyPluginLauncher", "args": ["DobbyPluginLauncher", "-h", "poststop", "-c", path, "-vv"]}
+    hook = {
+        "path": "/usr/bin/DobbyPluginLauncher",
+        "args": ["DobbyPluginLauncher", "-h", "poststop", "-c", path, "-vv"],
+    }
     return CONVERTED | {"hooks": {"poststop": [{"args": ["other", "-c", "/x"]}, hook]}}
 
 
 def test_a_bundle_that_was_moved() -> None:
     assert bundle_rules.refusal_of_bundle(launched("/b/config.json"), "/b") is None
     assert bundle_rules.refusal_of_bundle(launched("/b//config.json"), "/b/") is None
-    assert "moved or copied" in (bundle_rules.refusal_of_bundle(launched("/a/config.json"), "/b") or "")
+    assert "moved or copied" in (
+        bundle_rules.refusal_of_bundle(launched("/a/config.json"), "/b") or ""
+    )
     assert bundle_rules.refusal_of_bundle(SOUND, "/b") is None
-    for odd in ([], ["DobbyPluginLauncher", "-c"], ["DobbyPluginLauncher", "-c", 1], ["DobbyPluginLauncher"], None):
-        assert bundle_rules.refusal_of_bundle(CONVERTED | {"hooks": {"poststop": [{"args": odd}, 1]}}, "/b") is None
+    for odd in (
+        [],
+        ["DobbyPluginLauncher", "-c"],
+        ["DobbyPluginLauncher", "-c", 1],
+        ["DobbyPluginLauncher"],
+        None,
+    ):
+        assert (
+            bundle_rules.refusal_of_bundle(
+                CONVERTED | {"hooks": {"poststop": [{"args": odd}, 1]}}, "/b"
+            )
+            is None
+        )
 
 
-@pytest.mark.parametrize(("user", "refused"), [({"uid": 0}, True), ({"uid": 1}, False), ({"uid": False}, False), (None, False), (0, False)])
+@pytest.mark.parametrize(
+    ("user", "refused"),
+    [({"uid": 0}, True), ({"uid": 1}, False), ({"uid": False}, False), (None, False), (0, False)],
+)
 def test_root_in_a_spec(user: Any, refused: bool) -> None:
     assert (bundle_rules.refusal_of_spec({"user": user}) is not None) is refused
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "bundles").iterdir()), ids=lambda p: str(p.name))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "bundles").iterdir()), ids=lambda p: str(p.name)
+)
 def test_the_examples_would_run(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
     assert crash(config, socket=True) is None

@@ -23,7 +23,9 @@ SOUND = json.dumps(COMPLETE | {"rdkPlugins": {"logging": {}}})
 
 
 def bundle(directory: Path, config: Any) -> Path:
-    (directory / "config.json").write_text(config if isinstance(config, str) else json.dumps(COMPLETE | config))
+    (directory / "config.json").write_text(
+        config if isinstance(config, str) else json.dumps(COMPLETE | config)
+    )
     return directory
 
 
@@ -44,7 +46,9 @@ async def planned(path: Path | str, looking: Bundles | None = None) -> Provenanc
     ],
 )
 async def test_whether_a_bundle_has_plugins(tmp_path: Path, config: Any, plugins: bool) -> None:
-    assert await planned(bundle(tmp_path, config)) == Provenance(Origin.BUNDLE, str(tmp_path), plugins)
+    assert await planned(bundle(tmp_path, config)) == Provenance(
+        Origin.BUNDLE, str(tmp_path), plugins
+    )
 
 
 async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
@@ -59,12 +63,16 @@ async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgs, match=r"config-dobby\.json: process is missing"):
         await planned(tmp_path)
     backup.write_text("{")
-    with pytest.raises(InvalidArgs, match=r"config\.json cannot be parsed.*config-dobby\.json cannot be parsed"):
+    with pytest.raises(
+        InvalidArgs, match=r"config\.json cannot be parsed.*config-dobby\.json cannot be parsed"
+    ):
         await planned(tmp_path)
 
 
 @pytest.mark.parametrize("config", ["missing", "a FIFO", "too large"])
-async def test_a_backup_is_no_help_where_dobby_does_not_look_at_it(tmp_path: Path, config: str) -> None:
+async def test_a_backup_is_no_help_where_dobby_does_not_look_at_it(
+    tmp_path: Path, config: str
+) -> None:
     (tmp_path / "config-dobby.json").write_text(SOUND)
     if config == "a FIFO":
         os.mkfifo(tmp_path / "config.json")
@@ -88,7 +96,9 @@ async def test_a_fifo_for_a_config_does_not_block(tmp_path: Path) -> None:
 
 
 async def test_what_we_cannot_see_is_left_to_dobby(tmp_path: Path) -> None:
-    assert await planned(tmp_path / "none") == Provenance(Origin.BUNDLE, str(tmp_path / "none"), None)
+    assert await planned(tmp_path / "none") == Provenance(
+        Origin.BUNDLE, str(tmp_path / "none"), None
+    )
 
 
 async def test_half_an_encrypted_bundle_is_a_plain_one(tmp_path: Path) -> None:
@@ -129,7 +139,9 @@ def test_a_broken_memory_is_none(tmp_path: Path, content: str) -> None:
     assert ProvenanceStore(file).recall("x") == {}
 
 
-def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_memory_that_cannot_be_written_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Journal()
     (tmp_path / "file").touch()
     memory = ProvenanceStore(tmp_path / "file" / "memory.json")
@@ -143,7 +155,9 @@ def starved(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["listdir", "open"])
-async def test_no_descriptor_left_is_not_what_we_cannot_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+async def test_no_descriptor_left_is_not_what_we_cannot_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
     """An unseen bundle may make Dobby crash: not to be let through because we are short of something."""
     bundle(tmp_path, {})
     monkeypatch.setattr(os, lacking, starved)
@@ -162,7 +176,9 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             await planned(tmp_path, looking)
 
 
-async def test_readers_that_hang_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readers_that_hang_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file system that does not answer: so many threads wait for it and no more, and others are told."""
     bundle(tmp_path, {})
     hung, looking = threading.Event(), Bundles()
@@ -180,9 +196,9 @@ async def test_readers_that_hang_are_bounded(tmp_path: Path, monkeypatch: pytest
         hung.set()
         await asyncio.gather(*stuck, return_exceptions=True)
     async with asyncio.timeout(20):
-        while (await asyncio.gather(planned(tmp_path, looking), return_exceptions=True))[0] != Provenance(
-            Origin.BUNDLE, str(tmp_path), False
-        ):
+        while (await asyncio.gather(planned(tmp_path, looking), return_exceptions=True))[
+            0
+        ] != Provenance(Origin.BUNDLE, str(tmp_path), False):
             pass
 
 
@@ -197,7 +213,9 @@ async def test_a_huge_config_costs_no_more_than_its_bytes(tmp_path: Path) -> Non
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("member", ["process", "linux", "rdkPlugins", "hooks", "mounts", "hostname"])
+@pytest.mark.parametrize(
+    "member", ["process", "linux", "rdkPlugins", "hooks", "mounts", "hostname"]
+)
 async def test_a_huge_member_of_those_that_count_is_not_built(tmp_path: Path, member: str) -> None:
     bundle(tmp_path, f'{{"{member}": [' + "[]," * 2_600_000 + "1]}")
     tracemalloc.start()
@@ -219,7 +237,9 @@ async def test_the_largest_that_is_built_is_no_more_than_32_mib(tmp_path: Path) 
         tracemalloc.stop()
 
 
-def test_a_memory_that_can_be_written_again_is_warned_of_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_memory_that_can_be_written_again_is_warned_of_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Journal()
     memory = ProvenanceStore(tmp_path / "memory.json")
     draft = tmp_path / "memory.new"
@@ -257,7 +277,9 @@ async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody's lease on it (fcntl(2), F_SETLEASE) makes opening fail for a while: unseen, it might kill Dobby."""
     bundle(tmp_path, {})
 
@@ -265,5 +287,7 @@ async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(tmp_
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "open", leased)
-    with pytest.raises(InvalidArgs, match=r"config\.json cannot be read: Resource temporarily unavailable"):
+    with pytest.raises(
+        InvalidArgs, match=r"config\.json cannot be read: Resource temporarily unavailable"
+    ):
         await planned(tmp_path)

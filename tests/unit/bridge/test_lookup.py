@@ -10,7 +10,14 @@ import pytest
 from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.config.schema import Config, Settings
-from ocibridge.errors import BridgeError, DobbyRefused, DobbyUnavailable, NoSuchContainer, Timeout, WrongState
+from ocibridge.errors import (
+    BridgeError,
+    DobbyRefused,
+    DobbyUnavailable,
+    NoSuchContainer,
+    Timeout,
+    WrongState,
+)
 from ocibridge.mirror.observations import Listed, Stopped
 from ocibridge.model import SubState
 from tests.fake_dobby.clock import Clock
@@ -73,7 +80,9 @@ async def test_what_the_mirror_does_not_know_is_asked_of_a_list(scene: Scene) ->
         await looking
 
 
-async def test_without_an_answer_in_time_nothing_is_denied(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_an_answer_in_time_nothing_is_denied(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     with clock.frozen():
@@ -123,7 +132,9 @@ async def test_any_other_state_needs_no_list(scene: Scene) -> None:
         (SubState.RUNNING, SubState.INVALID, False, NoSuchContainer),
     ],
 )
-async def test_a_no_is_explained(scene: Scene, needed: SubState | None, state: SubState, there: bool, error: type[BridgeError]) -> None:
+async def test_a_no_is_explained(
+    scene: Scene, needed: SubState | None, state: SubState, there: bool, error: type[BridgeError]
+) -> None:
     explaining = scene.begin(scene.find.explain(scene.container, "verb", needed, "no reason"))
     await scene.dobby.answer("state", state)
     if state is SubState.INVALID:

@@ -33,12 +33,17 @@ class Machine:
 
     def mounted(self, *points: str, root: str = "/") -> None:
         """Each is below the machine's root, as mountinfo writes it."""
-        lines = (f"36 35 98:0 {root} {self.root}{point} rw,noatime master:1 - ext4 /dev/root rw\n" for point in points)
+        lines = (
+            f"36 35 98:0 {root} {self.root}{point} rw,noatime master:1 - ext4 /dev/root rw\n"
+            for point in points
+        )
         self.mountinfo.write_text("".join(lines))
 
     def check(self, source: str, *, recursive: bool = False) -> str:
         """What is mounted, below the machine's root."""
-        return checked_source(f"{self.root}{source}", recursive, self.host).removeprefix(str(self.root))
+        return checked_source(f"{self.root}{source}", recursive, self.host).removeprefix(
+            str(self.root)
+        )
 
     def refusal(self, source: str, *, recursive: bool = False) -> str:
         with pytest.raises(InvalidArgs, match="source") as refused:
@@ -75,7 +80,14 @@ def test_what_a_linked_tmp_lies_in(tmp_path: Path) -> None:
     assert machine.check("/var/log") == "/var/log"
 
 
-@pytest.mark.parametrize("source", ["/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir", "/tmp/.hostmnttunnel-app/tmpdir/x"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/tmp/.hostmnttunnel-app",
+        "/tmp/.hostmnttunnel-app/tmpdir",
+        "/tmp/.hostmnttunnel-app/tmpdir/x",
+    ],
+)
 def test_the_tunnel_itself(machine: Machine, source: str) -> None:
     (machine.tmp / ".hostmnttunnel-app/tmpdir/x").mkdir(parents=True)
     assert "lies in Dobby's mount tunnel" in machine.refusal(source)
@@ -109,10 +121,14 @@ def alias(machine: Machine, monkeypatch: pytest.MonkeyPatch, shown: str, origina
     (machine.root / shown).mkdir(parents=True, exist_ok=True)
     stat, real = Path.stat, original.stat()
     same = machine.root / shown
-    monkeypatch.setattr(Path, "stat", lambda path, **options: real if path == same else stat(path, **options))
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **options: real if path == same else stat(path, **options)
+    )
 
 
-def test_a_bind_mount_of_the_root_directory_elsewhere(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bind_mount_of_the_root_directory_elsewhere(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alias(machine, monkeypatch, "srv/again", machine.root)
     assert "lies in it" in machine.refusal("/srv/again")
 
@@ -123,7 +139,9 @@ def test_a_bind_mount_of_tmp_elsewhere(machine: Machine, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("part", ["", "/tmpdir"])
-def test_a_bind_mount_of_a_tunnel_elsewhere(machine: Machine, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+def test_a_bind_mount_of_a_tunnel_elsewhere(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     tunnel = machine.tmp / ".hostmnttunnel-app"
     (tunnel / "tmpdir").mkdir(parents=True)
     alias(machine, monkeypatch, "srv/again", Path(f"{tunnel}{part}"))
@@ -140,7 +158,13 @@ def test_a_bind_mount_of_a_tunnel_that_we_cannot_enter(machine: Machine) -> None
 
 @pytest.mark.parametrize(
     ("written", "shown"),
-    [("/below", "/below"), ("/below/deep", "/below/deep"), ("/a\\040b\\134", "/a b\\"), ("/a\\012b", "/a\\nb"), ("/\\0471", "/'1")],
+    [
+        ("/below", "/below"),
+        ("/below/deep", "/below/deep"),
+        ("/a\\040b\\134", "/a b\\"),
+        ("/a\\012b", "/a\\nb"),
+        ("/\\0471", "/'1"),
+    ],
 )
 def test_rbind_of_what_has_a_mount_below_it(machine: Machine, written: str, shown: str) -> None:
     machine.mounted("/srv", "/srv/data", f"/srv/data{written}", "/srv/database")
@@ -241,9 +265,14 @@ def mounting(dobby: OneDobby, machine: Machine) -> Mounts:
     return Mounts(cast("Lookup", dobby), cast("DobbyApi", dobby), machine.host)
 
 
-async def test_a_mount_is_checked_when_the_one_before_it_is_over(machine: Machine, dobby: OneDobby) -> None:
+async def test_a_mount_is_checked_when_the_one_before_it_is_over(
+    machine: Machine, dobby: OneDobby
+) -> None:
     through, source = mounting(dobby, machine), str(machine.root / "srv/data")
-    first, second = (asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], "")) for _ in range(2))
+    first, second = (
+        asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], ""))
+        for _ in range(2)
+    )
     await dobby.until_asked(1)
     machine.mounted(f"{machine.tmp}/.hostmnttunnel-a/tmpdir".removeprefix(str(machine.root)))
     dobby.asked[0][1].set_result(True)
@@ -253,16 +282,22 @@ async def test_a_mount_is_checked_when_the_one_before_it_is_over(machine: Machin
     assert [what for what, _ in dobby.asked] == [f"mount {source}"]
 
 
-async def test_a_container_that_ends_while_the_source_is_looked_at(machine: Machine, dobby: OneDobby) -> None:
+async def test_a_container_that_ends_while_the_source_is_looked_at(
+    machine: Machine, dobby: OneDobby
+) -> None:
     """Its descriptor may be another container's by now."""
     dobby.has_ended = True
     with pytest.raises(NoSuchContainer):
-        await mounting(dobby, machine).mount(Container("a", 1), str(machine.root / "srv/data"), "/x", ["bind"], "")
+        await mounting(dobby, machine).mount(
+            Container("a", 1), str(machine.root / "srv/data"), "/x", ["bind"], ""
+        )
     assert dobby.asked == []
 
 
 @pytest.mark.parametrize("how", ["timed out", "given up"])
-async def test_a_mount_without_an_answer_is_waited_for_by_the_next(machine: Machine, dobby: OneDobby, how: str) -> None:
+async def test_a_mount_without_an_answer_is_waited_for_by_the_next(
+    machine: Machine, dobby: OneDobby, how: str
+) -> None:
     through, source = mounting(dobby, machine), str(machine.root / "srv/data")
     first = asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], ""))
     await dobby.until_asked(1)

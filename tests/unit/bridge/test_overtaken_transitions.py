@@ -29,7 +29,10 @@ class Scene:
         self.container = found(self.seen.mirror, "a")
         dobby = cast("DobbyApi", self)
         self.changes = Transitions(
-            self.seen.mirror, dobby, Lookup(self.seen.mirror, dobby, Settings(Config())), StateWaiters(self.seen.mirror)
+            self.seen.mirror,
+            dobby,
+            Lookup(self.seen.mirror, dobby, Settings(Config())),
+            StateWaiters(self.seen.mirror),
         )
 
     def hibernate(self, *_: Any) -> "asyncio.Future[bool]":
@@ -77,7 +80,10 @@ async def test_awoken_and_hibernating_again_has_been_woken() -> None:
     [
         [is_now(SubState.AWAKENING)],
         [is_now(SubState.RUNNING, SubState.RUNNING)],
-        [is_now(SubState.RUNNING), is_now(SubState.RUNNING, SubState.RUNNING)],  # the signal comes a moment after the state
+        [
+            is_now(SubState.RUNNING),
+            is_now(SubState.RUNNING, SubState.RUNNING),
+        ],  # the signal comes a moment after the state
     ],
 )
 async def test_woken_before_it_was_hibernated(steps: list[Step]) -> None:

@@ -77,7 +77,11 @@ async def test_forced_and_graceful_of_a_paused_one() -> None:
     forced = scene.stop(True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    graceful = asyncio.create_task(scene.stops._stop(scene.container, False, 30, Caller(":1.2"), scene.ends.of(scene.container)))
+    graceful = asyncio.create_task(
+        scene.stops._stop(
+            scene.container, False, 30, Caller(":1.2"), scene.ends.of(scene.container)
+        )
+    )
     await scene.dobby.refused.wait()
     await asyncio.sleep(0.05)
     assert not graceful.done()

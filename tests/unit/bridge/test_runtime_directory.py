@@ -9,9 +9,17 @@ from ocibridge.bridge.provenance_store import runtime_directory
 
 
 @pytest.mark.parametrize(
-    ("given", "used"), [("", "/run/user/1234"), ("run", "/run/user/1234"), ("./x", "/run/user/1234"), ("/home/x", "/home/x")]
+    ("given", "used"),
+    [
+        ("", "/run/user/1234"),
+        ("run", "/run/user/1234"),
+        ("./x", "/run/user/1234"),
+        ("/home/x", "/home/x"),
+    ],
 )
-def test_an_empty_or_relative_xdg_runtime_dir_is_ignored(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
+def test_an_empty_or_relative_xdg_runtime_dir_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, given: str, used: str
+) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setenv("XDG_RUNTIME_DIR", given)

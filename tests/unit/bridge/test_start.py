@@ -25,7 +25,9 @@ class Scene:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waits: StateWaiters | None = None
-        self.mirror = Mirror(lambda event: self.waits.on_event(event) if self.waits else None, lambda: 0)
+        self.mirror = Mirror(
+            lambda event: self.waits.on_event(event) if self.waits else None, lambda: 0
+        )
         self.waits = StateWaiters(self.mirror)
         self.mirror.observe(DobbyAppeared(":1.7"))
         self.mirror.observe(SnapshotTaken(":1.7"))
@@ -33,7 +35,14 @@ class Scene:
         settings = Settings(Config())
         dobby = cast("DobbyApi", self)
         self.starts = Starter(self.mirror, dobby)
-        self.states = StateQueries(self.mirror, dobby, Lookup(self.mirror, dobby, settings), self.starts, self.waits, settings)
+        self.states = StateQueries(
+            self.mirror,
+            dobby,
+            Lookup(self.mirror, dobby, settings),
+            self.starts,
+            self.waits,
+            settings,
+        )
         self.reading: asyncio.Future[BundlePlan] = asyncio.get_running_loop().create_future()
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         monkeypatch.setattr(Bundles, "bundle", lambda *_, **__: self.reading)
@@ -63,7 +72,9 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(monkeypatch)
 
 
-async def test_a_wait_is_told_of_a_start_that_is_refused_before_dobby_is_asked(scene: Scene) -> None:
+async def test_a_wait_is_told_of_a_start_that_is_refused_before_dobby_is_asked(
+    scene: Scene,
+) -> None:
     start = scene.start()
     await asyncio.sleep(0)
     wait = scene.wait("Stopped")
@@ -74,7 +85,9 @@ async def test_a_wait_is_told_of_a_start_that_is_refused_before_dobby_is_asked(s
     assert await wait == "Stopped"
 
 
-async def test_a_wait_is_told_of_a_start_that_is_given_up_while_its_bundle_is_read(scene: Scene) -> None:
+async def test_a_wait_is_told_of_a_start_that_is_given_up_while_its_bundle_is_read(
+    scene: Scene,
+) -> None:
     starting = scene.wait("Starting")
     await asyncio.sleep(0)
     start = scene.start()

@@ -80,7 +80,13 @@ async def scene() -> Scene:
     seen, dobby = Seen(), Accepting()
     seen.run("a", 91)
     ends = Ends(seen.mirror)
-    return Scene(seen, dobby, ends, found(seen.mirror, "a"), Stopper(seen.mirror, cast("DobbyApi", dobby), ends))
+    return Scene(
+        seen,
+        dobby,
+        ends,
+        found(seen.mirror, "a"),
+        Stopper(seen.mirror, cast("DobbyApi", dobby), ends),
+    )
 
 
 async def test_a_joined_stop_has_its_own_time(scene: Scene, clock: Clock) -> None:
@@ -119,7 +125,9 @@ async def test_stops_whose_time_is_over_together_ask_once(scene: Scene, clock: C
         together = [scene.stop(5) for _ in range(3)]
         await scene.until_asked()
         await clock.advance(5.1)
-        assert [type(outcome) for outcome in await asyncio.gather(*together, return_exceptions=True)] == [Timeout] * 3
+        assert [
+            type(outcome) for outcome in await asyncio.gather(*together, return_exceptions=True)
+        ] == [Timeout] * 3
     assert scene.dobby.forces == [False]
 
 
@@ -172,7 +180,9 @@ async def test_a_stop_with_force_joins_none_without(scene: Scene) -> None:
     assert scene.dobby.forces == [False, True]
 
 
-async def test_a_stop_whose_time_is_over_is_the_reason_of_a_later_end(scene: Scene, clock: Clock) -> None:
+async def test_a_stop_whose_time_is_over_is_the_reason_of_a_later_end(
+    scene: Scene, clock: Clock
+) -> None:
     with clock.frozen():
         stop = scene.stop(5)
         await scene.until_asked()
@@ -185,8 +195,12 @@ async def test_a_stop_whose_time_is_over_is_the_reason_of_a_later_end(scene: Sce
     assert (ended.exit.reason, ended.exit.requested_by.sender) == ("requested", ":1.1")
 
 
-@pytest.mark.parametrize(("error", "reason"), [(NeverSent, "exited"), (DobbyRefused, "exited"), (Timeout, "requested")])
-async def test_what_dobby_never_saw_or_refused_is_no_reason_of_a_later_end(scene: Scene, error: type[BridgeError], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"), [(NeverSent, "exited"), (DobbyRefused, "exited"), (Timeout, "requested")]
+)
+async def test_what_dobby_never_saw_or_refused_is_no_reason_of_a_later_end(
+    scene: Scene, error: type[BridgeError], reason: str
+) -> None:
     """A Timeout is one: Dobby may have done it all the same."""
     scene.dobby.error = error("as the client says")
     with pytest.raises(error):

@@ -16,7 +16,13 @@ from ocibridge.config.schema import Config, Settings
 from ocibridge.errors import DobbyRefused, NoSuchContainer, WrongState
 from ocibridge.mirror.events import Event
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.mirror.observations import DobbyAppeared, SnapshotTaken, StateSeen, StateSignal, Stopped
+from ocibridge.mirror.observations import (
+    DobbyAppeared,
+    SnapshotTaken,
+    StateSeen,
+    StateSignal,
+    Stopped,
+)
 from ocibridge.model import Container, SubState
 from tests.unit.mirror.test_mirror import Seen, found
 
@@ -96,7 +102,9 @@ class Scene:
 
     def begin(self, verb: str) -> "asyncio.Task[None]":
         options = [""] if verb == "hibernate" else []
-        self.running.append(asyncio.create_task(getattr(self.changes, verb)(self.container, *options)))
+        self.running.append(
+            asyncio.create_task(getattr(self.changes, verb)(self.container, *options))
+        )
         return self.running[-1]
 
 
@@ -106,7 +114,9 @@ async def scene() -> AsyncIterator[Scene]:
     seen.run("a", 91)
     dobby = Questioned(seen)
     port = cast("DobbyApi", dobby)
-    changes = Transitions(seen.mirror, port, Lookup(seen.mirror, port, Settings(Config())), seen.waits)
+    changes = Transitions(
+        seen.mirror, port, Lookup(seen.mirror, port, Settings(Config())), seen.waits
+    )
     scene = Scene(seen, dobby, found(seen.mirror, "a"), changes)
     yield scene
     for task in scene.running:
@@ -115,9 +125,12 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 slow_changes = pytest.mark.parametrize(
-    ("verb", "passing", "wanted"), [("hibernate", HIBERNATING, HIBERNATED), ("wakeup", AWAKENING, RUNNING)]
+    ("verb", "passing", "wanted"),
+    [("hibernate", HIBERNATING, HIBERNATED), ("wakeup", AWAKENING, RUNNING)],
 )
-quick_changes = pytest.mark.parametrize(("verb", "before", "wanted"), [("pause", RUNNING, PAUSED), ("resume", PAUSED, RUNNING)])
+quick_changes = pytest.mark.parametrize(
+    ("verb", "before", "wanted"), [("pause", RUNNING, PAUSED), ("resume", PAUSED, RUNNING)]
+)
 
 
 @slow_changes
@@ -138,7 +151,9 @@ async def test_it_has_happened_when_dobby_shows_it(
 
 
 @slow_changes
-async def test_a_state_of_0_is_an_end(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+async def test_a_state_of_0_is_an_end(
+    scene: Scene, verb: str, passing: SubState, wanted: SubState
+) -> None:
     """Dobby has no such container any more, and its signal has not come yet: the mirror still has it, in its last state."""
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
@@ -150,7 +165,9 @@ async def test_a_state_of_0_is_an_end(scene: Scene, verb: str, passing: SubState
 
 
 @slow_changes
-async def test_an_end_that_overtakes_the_answer(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+async def test_an_end_that_overtakes_the_answer(
+    scene: Scene, verb: str, passing: SubState, wanted: SubState
+) -> None:
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     for last_seen in (passing, wanted):
@@ -162,7 +179,9 @@ async def test_an_end_that_overtakes_the_answer(scene: Scene, verb: str, passing
 
 
 @slow_changes
-async def test_the_state_of_another_container_is_no_answer(scene: Scene, verb: str, passing: SubState, wanted: SubState) -> None:
+async def test_the_state_of_another_container_is_no_answer(
+    scene: Scene, verb: str, passing: SubState, wanted: SubState
+) -> None:
     """It has the id and the descriptor of the one that has ended."""
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
@@ -175,7 +194,10 @@ async def test_the_state_of_another_container_is_no_answer(scene: Scene, verb: s
         await change
 
 
-@pytest.mark.parametrize(("verb", "passing", "back"), [("hibernate", HIBERNATING, RUNNING), ("wakeup", AWAKENING, HIBERNATED)])
+@pytest.mark.parametrize(
+    ("verb", "passing", "back"),
+    [("hibernate", HIBERNATING, RUNNING), ("wakeup", AWAKENING, HIBERNATED)],
+)
 async def test_a_failure_without_a_signal_is_found_by_looking_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, back: SubState
 ) -> None:
@@ -185,35 +207,52 @@ async def test_a_failure_without_a_signal_is_found_by_looking_again(
     for _ in range(3):
         await scene.dobby.answer("state", passing)
     await scene.dobby.answer("state", back)
-    if verb == "hibernate":  # Awoken may be signalled a moment after the state has changed: asked once more, so that it is seen
+    if (
+        verb == "hibernate"
+    ):  # Awoken may be signalled a moment after the state has changed: asked once more, so that it is seen
         await scene.dobby.answer("state", back)
     with pytest.raises(DobbyRefused, match=f"accepted {verb}Container"):
         await change
 
 
-@pytest.mark.parametrize(("verb", "needed", "now"), [("hibernate", RUNNING, PAUSED), ("wakeup", HIBERNATED, RUNNING)])
-async def test_a_no_to_a_slow_change_is_explained(scene: Scene, verb: str, needed: SubState, now: SubState) -> None:
+@pytest.mark.parametrize(
+    ("verb", "needed", "now"), [("hibernate", RUNNING, PAUSED), ("wakeup", HIBERNATED, RUNNING)]
+)
+async def test_a_no_to_a_slow_change_is_explained(
+    scene: Scene, verb: str, needed: SubState, now: SubState
+) -> None:
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=False)
     await scene.dobby.answer("state", now)
-    with pytest.raises(WrongState, match=f"{verb}Container needs it to be {needed}, and it is {now}"):
+    with pytest.raises(
+        WrongState, match=f"{verb}Container needs it to be {needed}, and it is {now}"
+    ):
         await change
 
 
 @quick_changes
-async def test_a_no_to_a_quick_change_is_explained(scene: Scene, verb: str, before: SubState, wanted: SubState) -> None:
+async def test_a_no_to_a_quick_change_is_explained(
+    scene: Scene, verb: str, before: SubState, wanted: SubState
+) -> None:
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=False)
     await scene.dobby.answer("state", wanted)
     await scene.dobby.answer("state", wanted)
-    with pytest.raises(WrongState, match=f"{verb}Container needs it to be {before}, and it is {wanted}"):
+    with pytest.raises(
+        WrongState, match=f"{verb}Container needs it to be {before}, and it is {wanted}"
+    ):
         await change
 
 
 @quick_changes
-async def test_a_yes_is_checked_right_behind_the_request(scene: Scene, verb: str, before: SubState, wanted: SubState) -> None:
+async def test_a_yes_is_checked_right_behind_the_request(
+    scene: Scene, verb: str, before: SubState, wanted: SubState
+) -> None:
     change = scene.begin(verb)
-    request, check = await scene.dobby.next(verb), await scene.dobby.next("state")  # both are out before either is answered
+    request, check = (
+        await scene.dobby.next(verb),
+        await scene.dobby.next("state"),
+    )  # both are out before either is answered
     assert check.fresh
     request.answer.set_result(True)
     check.answer.set_result(wanted)
@@ -223,11 +262,17 @@ async def test_a_yes_is_checked_right_behind_the_request(scene: Scene, verb: str
 
 @quick_changes
 @pytest.mark.parametrize("then", ["wanted", "before", "gone"])
-async def test_a_check_that_was_too_early_is_repeated(scene: Scene, verb: str, before: SubState, wanted: SubState, then: str) -> None:
+async def test_a_check_that_was_too_early_is_repeated(
+    scene: Scene, verb: str, before: SubState, wanted: SubState, then: str
+) -> None:
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     await scene.dobby.answer("state", before)
-    assert (await scene.dobby.answer("state", {"wanted": wanted, "before": before, "gone": INVALID}[then])).fresh
+    assert (
+        await scene.dobby.answer(
+            "state", {"wanted": wanted, "before": before, "gone": INVALID}[then]
+        )
+    ).fresh
     if then == "wanted":
         await change
     elif then == "before":

@@ -11,13 +11,35 @@ from ocibridge.errors import InvalidArgs
 from ocibridge.text import quoted
 
 
-@pytest.mark.parametrize("good", ["a", "1a", "0x1", "a.", "a-.", "_a", "com.example.app", "A" * 128])
+@pytest.mark.parametrize(
+    "good", ["a", "1a", "0x1", "a.", "a-.", "_a", "com.example.app", "A" * 128]
+)
 def test_ids_that_dobby_takes(good: str) -> None:
     validation.check_new_id(good)
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "1", "12345", ".", "..", "a..b", "-a", ".a", "--help", "a b", "a/b", "a:b", "é", "aé", "a\n", "A" * 129, "-", "_"]
+    "bad",
+    [
+        "",
+        "1",
+        "12345",
+        ".",
+        "..",
+        "a..b",
+        "-a",
+        ".a",
+        "--help",
+        "a b",
+        "a/b",
+        "a:b",
+        "é",
+        "aé",
+        "a\n",
+        "A" * 129,
+        "-",
+        "_",
+    ],
 )
 def test_ids_that_it_does_not(bad: str) -> None:
     with pytest.raises(InvalidArgs, match="containerId"):

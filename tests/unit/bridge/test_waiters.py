@@ -48,9 +48,18 @@ def word(wait: StateWaiter) -> str:
 @pytest.mark.parametrize("text", ["a", "91"])
 @pytest.mark.parametrize(
     ("wanted", "reached"),
-    [("Hibernated", True), ("Paused", True), (ANY, True), ("Running", False), ("Hibernating", False), ("Stopped", False)],
+    [
+        ("Hibernated", True),
+        ("Paused", True),
+        (ANY, True),
+        ("Running", False),
+        ("Hibernating", False),
+        ("Stopped", False),
+    ],
 )
-async def test_a_wait_ends_with_the_state_or_the_substate_that_it_names(scene: Scene, text: str, wanted: str, reached: bool) -> None:
+async def test_a_wait_ends_with_the_state_or_the_substate_that_it_names(
+    scene: Scene, text: str, wanted: str, reached: bool
+) -> None:
     wait = scene.wait(text, wanted)
     scene(StateSignal, 91, "a", SubState.HIBERNATED)
     assert (wait.reached.done(), word(wait)) == (reached, wanted if reached else "")
@@ -71,10 +80,16 @@ async def test_a_stop_of_ours_shows(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "91"])
-async def test_an_end_ends_each_wait_of_that_container_and_no_other(scene: Scene, text: str) -> None:
+async def test_an_end_ends_each_wait_of_that_container_and_no_other(
+    scene: Scene, text: str
+) -> None:
     scene.run("b", 45)
     mine = [scene.wait(text, wanted) for wanted in ("Paused", "Stopped", "Hibernating", ANY)]
-    others = [scene.wait("b", "Stopped"), scene.wait("45", "Paused"), scene.wait("never", "Running")]
+    others = [
+        scene.wait("b", "Stopped"),
+        scene.wait("45", "Paused"),
+        scene.wait("never", "Running"),
+    ]
     scene(Stopped, 91, "a")
     assert [word(wait) for wait in mine] == ["Stopped"] * 4
     assert [word(wait) for wait in others] == [""] * 3
@@ -87,7 +102,11 @@ async def test_a_container_that_comes_reaches_running(scene: Scene) -> None:
 
 
 async def test_a_start_that_goes_out_and_fails(scene: Scene) -> None:
-    starting, stopped, running = scene.wait("c", "Starting"), scene.wait("c", "Stopped"), scene.wait("c", "Running")
+    starting, stopped, running = (
+        scene.wait("c", "Starting"),
+        scene.wait("c", "Stopped"),
+        scene.wait("c", "Running"),
+    )
     scene.plan("c")
     assert (word(starting), word(stopped), word(running)) == ("Starting", "", "")
     scene.plan_failed("c")
@@ -128,7 +147,9 @@ async def test_the_first_word_counts(scene: Scene) -> None:
 
 async def test_a_failure_that_nobody_hears_is_no_complaint(scene: Scene) -> None:
     complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, complaint: complaints.append(complaint)
+    )
     with scene.waits.enter("never", "Running") as wait:
         wait.fail(DobbyUnavailable("gone"))
     del wait

@@ -33,14 +33,20 @@ def test_the_first_main_file_counts_alone(folders: list[Path]) -> None:
 
 def test_drop_ins_by_name_over_the_main_file(folders: list[Path]) -> None:
     etc, run, usr = (folder / "ocibridge.yaml.d" for folder in folders)
-    (folders[2] / "ocibridge.yaml").write_text("limits: {queued: 1, in_flight: 1}\nunknown_origin: refuse")
+    (folders[2] / "ocibridge.yaml").write_text(
+        "limits: {queued: 1, in_flight: 1}\nunknown_origin: refuse"
+    )
     (usr / "20-b.yaml").write_text("limits: {queued: 20}")
     (etc / "10-a.yaml").write_text("limits: {queued: 10, in_flight: 10}")
     (run / "30-c.yaml").write_text("")
     (etc / "note.txt").write_text("no configuration")
     (etc / ".#10-a.yaml").symlink_to("nobody@nowhere")
     config = load(find(folders))
-    assert (config.limits.queued, config.limits.in_flight, config.unknown_origin) == (20, 10, "refuse")
+    assert (config.limits.queued, config.limits.in_flight, config.unknown_origin) == (
+        20,
+        10,
+        "refuse",
+    )
 
 
 def test_a_drop_in_hides_that_of_the_same_name(folders: list[Path]) -> None:
@@ -87,7 +93,9 @@ def test_what_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -
         load([file])
 
 
-def test_a_folder_that_cannot_be_looked_into(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_looked_into(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forbidden(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -108,7 +116,9 @@ def test_what_is_no_regular_file_is_refused_and_blocks_nobody(folders: list[Path
         load(find(folders))
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"limits: &a [*a]", "limits"), (b"\0", "special character")])
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"limits: &a [*a]", "limits"), (b"\0", "special character")]
+)
 def test_what_no_editor_writes(folders: list[Path], content: bytes, told: str) -> None:
     file = folders[0] / "ocibridge.yaml"
     file.write_bytes(content)
@@ -118,7 +128,9 @@ def test_what_no_editor_writes(folders: list[Path], content: bytes, told: str) -
 
 def test_aliases_of_aliases_are_no_bomb(folders: list[Path]) -> None:
     """YAML's billion laughs: references cost nothing until somebody writes them out."""
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
+    ]
     (folders[0] / "ocibridge.yaml").write_text("\n".join(lines))
     with pytest.raises(ConfigError):
         load(find(folders))

@@ -14,7 +14,9 @@ from ocibridge.systemd.message_ids import MessageId
 Logged = list[dict[str, object]]
 
 
-def reload(settings: Settings, load: Callable[[], Config], journal: Journal) -> tuple[Reload, Logged]:
+def reload(
+    settings: Settings, load: Callable[[], Config], journal: Journal
+) -> tuple[Reload, Logged]:
     reloads = Reload(settings, load, journal)
     with structlog.testing.capture_logs() as logged:
         reloads.run()
@@ -66,7 +68,10 @@ def test_what_is_wrong_changes_nothing() -> None:
     reloads, logged = reload(settings, wrong, Journal())
     assert settings.now == Config()
     assert "refused" in reloads.complaint
-    assert [(entry["log_level"], "f: limits.queued: expected int" in str(entry["event"])) for entry in logged] == [("error", True)]
+    assert [
+        (entry["log_level"], "f: limits.queued: expected int" in str(entry["event"]))
+        for entry in logged
+    ] == [("error", True)]
     reloads._load = Config
     reloads.run()
     assert reloads.complaint == ""
@@ -97,7 +102,10 @@ def test_what_nobody_foresaw_changes_nothing_and_is_a_bug_entry() -> None:
     def unforeseen() -> Config:
         raise IndexError("string index out of range")
 
-    for load in (unforeseen, lambda: config_of({"timeouts": {"stop": 3}, "log": {"level": "error"}})):
+    for load in (
+        unforeseen,
+        lambda: config_of({"timeouts": {"stop": 3}, "log": {"level": "error"}}),
+    ):
         settings = Settings(Config())
         reloads, logged = reload(settings, load, Broken())
         assert settings.now == Config()

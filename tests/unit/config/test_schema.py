@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocibridge.config.schema import Config, ConfigError, LogLevel, UnknownOrigin, config_of, mapping_of, seconds_of
+from ocibridge.config.schema import (
+    Config,
+    ConfigError,
+    LogLevel,
+    UnknownOrigin,
+    config_of,
+    mapping_of,
+    seconds_of,
+)
 
 
 def test_no_file_and_an_empty_file_are_the_defaults() -> None:
@@ -27,12 +35,31 @@ def test_every_key() -> None:
         log: {level: debug}
     """
     config = config_of(mapping_of(text, "f"))
-    assert msgspec.structs.asdict(config.timeouts) == {"call": 1.0, "start": 2.0, "stop": 90.0, "hibernate": 3600.0, "read": 0.02}
-    assert (config.unknown_origin, config.log.level, config.sweep_interval) == (UnknownOrigin.REFUSE, LogLevel.DEBUG, 0.5)
+    assert msgspec.structs.asdict(config.timeouts) == {
+        "call": 1.0,
+        "start": 2.0,
+        "stop": 90.0,
+        "hibernate": 3600.0,
+        "read": 0.02,
+    }
+    assert (config.unknown_origin, config.log.level, config.sweep_interval) == (
+        UnknownOrigin.REFUSE,
+        LogLevel.DEBUG,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("150ms", 0.15), ("10", 10), ("1min 30s", 90), ("2h", 7200), ("5 min", 300), ("1.5s", 1.5), ("20us", 2e-5)]
+    ("text", "seconds"),
+    [
+        ("150ms", 0.15),
+        ("10", 10),
+        ("1min 30s", 90),
+        ("2h", 7200),
+        ("5 min", 300),
+        ("1.5s", 1.5),
+        ("20us", 2e-5),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_of(text) == pytest.approx(seconds)
@@ -40,7 +67,24 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "fast", "10 parsecs", "-1s", "1s x", "ms", "infinity", "1,5s", "010", "01s", "1:30", "1 000s", "1 000", "1min 30", "1_000", "+5s"],
+    [
+        "",
+        "fast",
+        "10 parsecs",
+        "-1s",
+        "1s x",
+        "ms",
+        "infinity",
+        "1,5s",
+        "010",
+        "01s",
+        "1:30",
+        "1 000s",
+        "1 000",
+        "1min 30",
+        "1_000",
+        "+5s",
+    ],
 )
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
@@ -67,11 +111,23 @@ def test_what_is_no_duration(text: str) -> None:
         ("a: [", "line"),
         ("&a [*a]", "object"),
         ("!!python/object/apply:os.getpid []", "python"),
-        ('limits: {queued: !!int ""}', 'limits.queued: line 1, column 18: "" is not a value of the type !!int'),
-        ("log:\n  level: !!bool x", 'log.level: line 2, column 10: "x" is not a value of the type !!bool'),
-        ("callsign: !!timestamp x", 'callsign: line 1, column 11: the tag "!!timestamp" cannot be used here'),
+        (
+            'limits: {queued: !!int ""}',
+            'limits.queued: line 1, column 18: "" is not a value of the type !!int',
+        ),
+        (
+            "log:\n  level: !!bool x",
+            'log.level: line 2, column 10: "x" is not a value of the type !!bool',
+        ),
+        (
+            "callsign: !!timestamp x",
+            'callsign: line 1, column 11: the tag "!!timestamp" cannot be used here',
+        ),
         ("bus: system\nbus: session", "bus: line 2, column 1: the key is there twice"),
-        ("limits: {queued: 1, in_flight: 2, queued: 3}", "limits.queued: line 1, column 35: the key is there twice"),
+        (
+            "limits: {queued: 1, in_flight: 2, queued: 3}",
+            "limits.queued: line 1, column 35: the key is there twice",
+        ),
         ("{<<: {bus: system}}", "<<"),
         ("1: 2", "line 1, column 1: a key must be a string"),
         ("? [a]\n: b", "a key must be a string"),
@@ -100,19 +156,27 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
 
 def test_plain_words_are_texts() -> None:
     """YAML 1.1 has booleans, dates and sexagesimal numbers that nobody means."""
-    assert mapping_of('bus: session\nsweep_interval: "10"', "f") == {"bus": "session", "sweep_interval": "10"}
+    assert mapping_of('bus: session\nsweep_interval: "10"', "f") == {
+        "bus": "session",
+        "sweep_interval": "10",
+    }
     for word in ("no", "2001-01-01", "0o17", "1_000", ".inf"):
         with pytest.raises(ConfigError, match=f'^f: callsign: expected a bus name, got "{word}"$'):
             mapping_of(f"callsign: {word}", "f")
 
 
 def test_an_alias_is_the_same_value() -> None:
-    assert config_of(mapping_of("timeouts: {call: &long 1min, start: *long}", "f")).timeouts.start == 60.0
+    assert (
+        config_of(mapping_of("timeouts: {call: &long 1min, start: *long}", "f")).timeouts.start
+        == 60.0
+    )
 
 
 def test_the_text_of_an_error_is_bounded() -> None:
     """A value written out by nested aliases would have 9^11 items."""
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
+    ]
     for text in (
         "\n".join([*lines, "sweep_interval: *a11"]),
         f"sweep_interval: {'x' * 99999}",
@@ -157,10 +221,32 @@ TAGS = [
     "x",
 ]
 SCALARS = st.sampled_from(
-    ["", "x", "1", "1.5", "1:30", "010", "0x", "0b", "-", ".", "=", "~", "yes", "true", "2001-01-01", "10s", "*a", "&a b", "<<"]
+    [
+        "",
+        "x",
+        "1",
+        "1.5",
+        "1:30",
+        "010",
+        "0x",
+        "0b",
+        "-",
+        ".",
+        "=",
+        "~",
+        "yes",
+        "true",
+        "2001-01-01",
+        "10s",
+        "*a",
+        "&a b",
+        "<<",
+    ]
 )
 QUOTED = st.text(max_size=4).map(msgspec.json.encode).map(bytes.decode)
-ESCAPES = st.sampled_from(['"\\UFFFFFFFF"', '"\\ud800"', '"\\0"', '"\\x"', "'", '"', "|", ">", "%", "@", "`"])
+ESCAPES = st.sampled_from(
+    ['"\\UFFFFFFFF"', '"\\ud800"', '"\\0"', '"\\x"', "'", '"', "|", ">", "%", "@", "`"]
+)
 
 
 def tagged(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

@@ -44,7 +44,9 @@ async def test_a_call_that_was_put_back_has_not_been_sent() -> None:
 
 async def test_a_refusal_that_nobody_hears_is_no_complaint() -> None:
     complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, complaint: complaints.append(complaint)
+    )
     call = PendingCall(STOP)
     call.share()
     call.settle(None, DobbyRefused("no"))

@@ -49,7 +49,12 @@ class Answering:
     def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
         del fresh
         self.asked.append(descriptor)
-        self.seen(StateSeen, self.seen.mirror.position, descriptor, self.states.get(descriptor, SubState.RUNNING))
+        self.seen(
+            StateSeen,
+            self.seen.mirror.position,
+            descriptor,
+            self.states.get(descriptor, SubState.RUNNING),
+        )
         return self._answer(self.states.get(descriptor, SubState.RUNNING))
 
     def taken(self) -> list[Any]:
@@ -67,8 +72,15 @@ class Scene:
         self.dobby = Answering(seen)
         seen.run("a", 91)
         seen.run("b", 45)
-        self.settings = Settings(msgspec.structs.replace(Config(), sweep_interval=Duration(INTERVAL)))
-        self.sweep = Sweep(seen.mirror, cast("Transport", self.dobby), cast("DobbyClient", self.dobby), self.settings)
+        self.settings = Settings(
+            msgspec.structs.replace(Config(), sweep_interval=Duration(INTERVAL))
+        )
+        self.sweep = Sweep(
+            seen.mirror,
+            cast("Transport", self.dobby),
+            cast("DobbyClient", self.dobby),
+            self.settings,
+        )
 
     async def later(self, seconds: float) -> list[Any]:
         """What Dobby is asked in that time."""

@@ -8,7 +8,16 @@ from ocibridge.bus.connection import ErrorReply
 from ocibridge.dobby import protocol
 from ocibridge.dobby.call_queue import CallQueue, PendingCall, SharedCall
 from ocibridge.dobby.health import Health
-from ocibridge.dobby.protocol import LIST, PAUSE, START_FROM_SPEC, STOP, Method, NotAnAnswer, ReplyFailure, failure_of
+from ocibridge.dobby.protocol import (
+    LIST,
+    PAUSE,
+    START_FROM_SPEC,
+    STOP,
+    Method,
+    NotAnAnswer,
+    ReplyFailure,
+    failure_of,
+)
 from ocibridge.errors import DobbyRefused
 
 
@@ -63,7 +72,13 @@ async def test_what_dobby_could_not_take_keeps_its_place() -> None:
     for refused in (out[1], out[3], out[2]):
         assert refused is not None
         line.put_back(refused)
-    assert [line.waiting.popleft() for _ in range(5)] == [calls[1], calls[2], calls[3], calls[4], calls[5]]
+    assert [line.waiting.popleft() for _ in range(5)] == [
+        calls[1],
+        calls[2],
+        calls[3],
+        calls[4],
+        calls[5],
+    ]
 
 
 async def test_a_question_is_shared_and_asked_twice_at_the_most() -> None:
@@ -130,18 +145,55 @@ async def test_leaving_before_ones_turn() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "proven", "refusal"),
     [
-        ("ServiceUnknown", "The name org.rdk.dobby was not provided by any .service files", True, ReplyFailure.GONE),
-        ("NoReply", "Message recipient disconnected from message bus without replying", True, ReplyFailure.GONE),
+        (
+            "ServiceUnknown",
+            "The name org.rdk.dobby was not provided by any .service files",
+            True,
+            ReplyFailure.GONE,
+        ),
+        (
+            "NoReply",
+            "Message recipient disconnected from message bus without replying",
+            True,
+            ReplyFailure.GONE,
+        ),
         ("UnknownObject", "Unknown object '/org/rdk/dobby'.", True, ReplyFailure.STARTING),
-        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", False, ReplyFailure.DEAF),
-        ("UnknownMethod", "Unknown method List or interface org.rdk.dobby.ctrl1.", True, ReplyFailure.DEAF),
-        ("UnknownMethod", "No handler for method org.rdk.dobby.ctrl1.StartFromSpec", True, ReplyFailure.LACKING),
-        ("UnknownMethod", 'Method "X" with signature "" on interface "y" doesn\'t exist\n', True, ReplyFailure.LACKING),
-        ("UnknownMethod", 'Method "List" with signature "" on interface "y" doesn\'t exist\n', False, ReplyFailure.STARTING),
+        (
+            "UnknownMethod",
+            "Unknown method List or interface org.rdk.dobby.ctrl1.",
+            False,
+            ReplyFailure.DEAF,
+        ),
+        (
+            "UnknownMethod",
+            "Unknown method List or interface org.rdk.dobby.ctrl1.",
+            True,
+            ReplyFailure.DEAF,
+        ),
+        (
+            "UnknownMethod",
+            "No handler for method org.rdk.dobby.ctrl1.StartFromSpec",
+            True,
+            ReplyFailure.LACKING,
+        ),
+        (
+            "UnknownMethod",
+            'Method "X" with signature "" on interface "y" doesn\'t exist\n',
+            True,
+            ReplyFailure.LACKING,
+        ),
+        (
+            "UnknownMethod",
+            'Method "List" with signature "" on interface "y" doesn\'t exist\n',
+            False,
+            ReplyFailure.STARTING,
+        ),
         ("AccessDenied", "no", True, ReplyFailure.OTHER),
     ],
 )
-def test_what_an_error_tells_of_dobby(name: str, text: str, proven: bool, refusal: ReplyFailure) -> None:
+def test_what_an_error_tells_of_dobby(
+    name: str, text: str, proven: bool, refusal: ReplyFailure
+) -> None:
     assert failure_of(ErrorReply(f"org.freedesktop.DBus.Error.{name}", text), proven) is refusal
 
 

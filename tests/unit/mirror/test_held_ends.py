@@ -38,7 +38,12 @@ def killed(plan: Provenance = BUNDLE, status: int = 15) -> tuple[Seen, int]:
 @pytest.mark.parametrize("status", [9, 15, 15 | 0x80])
 def test_a_dobby_that_stays_has_lost_a_container_to_a_signal(status: int) -> None:
     seen, at = killed(status=status)
-    assert (seen.mirror.find("a"), seen.mirror.find("91"), seen.mirror.listing(), seen.mirror.count) == (None, None, [], 1)
+    assert (
+        seen.mirror.find("a"),
+        seen.mirror.find("91"),
+        seen.mirror.listing(),
+        seen.mirror.count,
+    ) == (None, None, [], 1)
     assert seen(HoldOver, "a", 91, at - 1) == []
     assert seen(HoldOver, "a", 91, at) == [("ended", "a", 91, "crashed")]
     assert (seen(HoldOver, "a", 91, at), seen.mirror.count) == ([], 0)
@@ -99,11 +104,20 @@ def test_a_start_of_that_id_is_told_after_the_end() -> None:
     seen.mirror.send_start("a", BUNDLE)
     assert seen.events[-2].exit.reason == "crashed"  # type: ignore[union-attr]
     seen, _ = killed()
-    assert seen(Started, 45, "a") == [("ended", "a", 91, "crashed"), ("started", "a", 45, "Running")]
+    assert seen(Started, 45, "a") == [
+        ("ended", "a", 91, "crashed"),
+        ("started", "a", 45, "Running"),
+    ]
     seen, _ = killed()
-    assert seen(Started, 91, "b") == [("ended", "a", 91, "crashed"), ("started", "b", 91, "Running")]
+    assert seen(Started, 91, "b") == [
+        ("ended", "a", 91, "crashed"),
+        ("started", "b", 91, "Running"),
+    ]
     seen, at = killed()
-    assert seen(Started, 91, "a") == [("ended", "a", 91, "crashed"), ("started", "a", 91, "Running")]
+    assert seen(Started, 91, "a") == [
+        ("ended", "a", 91, "crashed"),
+        ("started", "a", 91, "Running"),
+    ]
     assert (seen(HoldOver, "a", 91, at), seen.mirror.count) == ([], 1)
 
 
@@ -116,7 +130,10 @@ def test_lists_and_states_of_a_held_end() -> None:
     assert seen(StateSignal, 91, "a", SubState.RUNNING) == []
     assert seen(Stopped, 91, "a") == []
     assert seen.mirror.find("a") is None
-    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("ended", "a", 91, "crashed"), ("found", "a", 91)]
+    assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [
+        ("ended", "a", 91, "crashed"),
+        ("found", "a", 91),
+    ]
 
 
 def test_a_late_answer_to_its_start_does_not_concern_a_held_end() -> None:

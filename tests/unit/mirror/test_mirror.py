@@ -69,7 +69,11 @@ class Seen:
         """Observe; the events of that."""
         before = len(self.events)
         self.mirror.observe(kind(LIFE, *rest))
-        return [short(event) for event in self.events[before:] if not isinstance(event, events.PendingStartsChanged)]
+        return [
+            short(event)
+            for event in self.events[before:]
+            if not isinstance(event, events.PendingStartsChanged)
+        ]
 
     def last(self) -> Any:
         """The last event."""
@@ -93,8 +97,15 @@ def test_what_is_there_is_announced_before_dobby_is_available() -> None:
     seen = Seen(ready=False)
     seen(DobbyAppeared)
     seen(Listed, 0, ((91, "b"), (7, "a")))
-    assert (seen.mirror.count, [e for e in seen.events if isinstance(e, events.ContainerStarted)]) == (0, [])
-    assert seen(SnapshotTaken) == [("started", "a", 7, "Running"), ("started", "b", 91, "Running"), ("status", "ready")]
+    assert (
+        seen.mirror.count,
+        [e for e in seen.events if isinstance(e, events.ContainerStarted)],
+    ) == (0, [])
+    assert seen(SnapshotTaken) == [
+        ("started", "a", 7, "Running"),
+        ("started", "b", 91, "Running"),
+        ("status", "ready"),
+    ]
     assert seen.mirror.count == 2
 
 
@@ -174,13 +185,20 @@ def test_somebody_elses_start_of_the_same_id_is_of_unknown_origin() -> None:
 def test_a_restart_before_the_first_picture_is_no_news() -> None:
     seen = Seen(ready=False)
     seen(DobbyAppeared)
-    for observation in ((Started, 91, "a"), (Started, 91, "a"), (EndStatus, 91, "a", 1280), (Stopped, 91, "a")):
+    for observation in (
+        (Started, 91, "a"),
+        (Started, 91, "a"),
+        (EndStatus, 91, "a", 1280),
+        (Stopped, 91, "a"),
+    ):
         seen(*observation)
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
     assert seen(SnapshotTaken) == [("started", "a", 91, "Running"), ("status", "ready")]
 
 
-@pytest.mark.parametrize("plan", [Provenance(Origin.SPEC, has_rdk_plugins=True), Provenance(Origin.UNKNOWN)])
+@pytest.mark.parametrize(
+    "plan", [Provenance(Origin.SPEC, has_rdk_plugins=True), Provenance(Origin.UNKNOWN)]
+)
 def test_stopped_of_what_may_restart_is_doubted(plan: Provenance) -> None:
     seen = Seen()
     seen.mirror.send_start("a", plan)
@@ -206,10 +224,14 @@ def test_a_doubt_that_no_list_settles_is_believed() -> None:
 def test_what_no_list_has_is_missing_and_then_lost() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(Listed, seen.mirror.position, ()) == [("doubted", "a", 91, seen.mirror.position, True)]
+    assert seen(Listed, seen.mirror.position, ()) == [
+        ("doubted", "a", 91, seen.mirror.position, True)
+    ]
     assert (seen.mirror.find("a"), seen.mirror.listing(), seen.mirror.count) == (None, [], 1)
     # Each List that lacks it says so again: a check of it may have come to nothing.
-    assert seen(Listed, seen.mirror.position, ()) == [("doubted", "a", 91, seen.mirror.position, True)]
+    assert seen(Listed, seen.mirror.position, ()) == [
+        ("doubted", "a", 91, seen.mirror.position, True)
+    ]
     assert seen(EndConfirmed, "a", 91, seen.mirror.position) == [("ended", "a", 91, "lost")]
     assert seen.mirror.count == 0
 
@@ -266,7 +288,10 @@ def test_an_id_used_again_is_another_container() -> None:
 def test_a_descriptor_used_again_is_another_container() -> None:
     seen = Seen()
     seen.run("a", 91)
-    assert seen(Listed, seen.mirror.position, ((91, "b"),)) == [("ended", "a", 91, "lost"), ("found", "b", 91)]
+    assert seen(Listed, seen.mirror.position, ((91, "b"),)) == [
+        ("ended", "a", 91, "lost"),
+        ("found", "b", 91),
+    ]
 
 
 @pytest.mark.parametrize("text", ["091", " 91", "+91", "91.0", "٩١", "", "-91", "9" * 400])
@@ -285,7 +310,9 @@ def test_what_only_a_list_tells_of_is_announced_with_its_state() -> None:
     seen = Seen()
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("found", "a", 91)]
     assert (found(seen.mirror, "a").descriptor, seen.mirror.count) == (91, 0)
-    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [("started", "a", 91, "Paused")]
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [
+        ("started", "a", 91, "Paused")
+    ]
     container = found(seen.mirror, "a")
     assert (container.started_at, container.changed_at) == (0, 0)  # before our time
 
@@ -319,7 +346,9 @@ def test_a_state_of_0_is_invalid_only_if_a_later_list_still_has_it() -> None:
     assert seen(StateSeen, before, 91, SubState.INVALID) == []  # an end in progress makes no event
     assert seen(Listed, before, ((91, "a"),)) == []
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == [("state", "a", "Invalid")]
-    assert seen(StateSeen, seen.mirror.position, 91, SubState.RUNNING) == [("state", "a", "Running")]
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.RUNNING) == [
+        ("state", "a", "Running")
+    ]
     seen(StateSeen, seen.mirror.position, 91, SubState.INVALID)
     seen(Started, 91, "a")
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
@@ -372,7 +401,13 @@ def test_what_an_end_is_made_of(status: int | None, asked: bool, expected: tuple
     seen(Stopped, 91, "a")
     seen(HoldOver, "a", 91, at)
     record = seen.last().exit
-    assert (record.reason, record.exit_code, record.signal, record.core_dumped, record.failure_code) == expected
+    assert (
+        record.reason,
+        record.exit_code,
+        record.signal,
+        record.core_dumped,
+        record.failure_code,
+    ) == expected
     assert (record.wait_status, record.started_at) == (status, 1000)
     assert record.stopped_at > record.started_at
     assert (record.requested_by is not None) is asked
@@ -391,13 +426,20 @@ def test_ends_that_dobby_did_not_tell_of() -> None:
         codes[container_id] = (seen.last().exit.reason.value, seen.last().exit.failure_code)
     seen.mirror.begin_stop(found(seen.mirror, "stopped"), Caller(":1.1"))
     seen(DobbyLost)
-    codes |= {e.id: (e.exit.reason.value, e.exit.failure_code) for e in seen.events[-2:] if isinstance(e, events.ContainerEnded)}
+    codes |= {
+        e.id: (e.exit.reason.value, e.exit.failure_code)
+        for e in seen.events[-2:]
+        if isinstance(e, events.ContainerEnded)
+    }
     assert codes == {
         "silent": ("lost", 4),
         "asked": ("requested", None),
         "said": ("crashed", 3),  # its status was the last that was heard of it
         "gone": ("dobby-gone", 4),
-        "stopped": ("dobby-gone", None),  # whether it has stopped is not known; somebody had asked for it
+        "stopped": (
+            "dobby-gone",
+            None,
+        ),  # whether it has stopped is not known; somebody had asked for it
     }
 
 
@@ -442,8 +484,13 @@ def test_what_was_known_before_our_restart() -> None:
     seen(DobbyAppeared)
     seen.mirror.recall({("a", 91): BUNDLE})
     seen(Listed, 0, ((91, "a"), (45, "b")))
-    assert (found(seen.mirror, "a").plan, found(seen.mirror, "b").plan.origin) == (BUNDLE, Origin.UNKNOWN)
-    seen.mirror.recall({("c", 0): BUNDLE, ("d", 0): BUNDLE})  # their starts were under way when we were stopped
+    assert (found(seen.mirror, "a").plan, found(seen.mirror, "b").plan.origin) == (
+        BUNDLE,
+        Origin.UNKNOWN,
+    )
+    seen.mirror.recall(
+        {("c", 0): BUNDLE, ("d", 0): BUNDLE}
+    )  # their starts were under way when we were stopped
     seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"), (7, "c")))
     assert found(seen.mirror, "c").plan is BUNDLE
     assert seen.mirror.plans() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}

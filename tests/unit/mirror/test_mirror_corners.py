@@ -43,7 +43,9 @@ def test_a_container_that_a_list_found_before_the_reply_is_ours() -> None:
     assert found(seen.mirror, "a").plan is not BUNDLE
     assert seen(StartAnswered, asked, "a", 91) == []  # nobody has been told of it yet
     assert found(seen.mirror, "a").plan is BUNDLE
-    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [("started", "a", 91, "Paused")]
+    assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [
+        ("started", "a", 91, "Paused")
+    ]
 
 
 def test_a_container_that_only_the_reply_tells_of_is_not_in_an_older_list() -> None:
@@ -59,7 +61,11 @@ def test_a_start_that_failed_makes_no_container() -> None:
     seen = Seen()
     seen.mirror.send_start("a", BUNDLE)
     assert seen(StartAnswered, seen.mirror.position, "a", 0) == []
-    assert (seen.mirror.find("a"), seen.mirror.count, seen.mirror.is_starting("a")) == (None, 0, False)
+    assert (seen.mirror.find("a"), seen.mirror.count, seen.mirror.is_starting("a")) == (
+        None,
+        0,
+        False,
+    )
 
 
 def test_a_start_is_announced_to_those_who_wait_when_it_goes_out_and_when_it_is_over() -> None:
@@ -89,7 +95,9 @@ def test_what_the_first_list_finds_is_no_find() -> None:
 
 
 @pytest.mark.parametrize(("kind", "position"), [(StateSignal, False), (StateSeen, True)])
-def test_a_missing_container_whose_state_is_told_is_there(kind: type[StateSignal | StateSeen], position: bool) -> None:
+def test_a_missing_container_whose_state_is_told_is_there(
+    kind: type[StateSignal | StateSeen], position: bool
+) -> None:
     seen = Seen()
     seen.run("a", 91)
     seen(Listed, seen.mirror.position, ())
@@ -140,7 +148,9 @@ def test_the_first_who_asked_for_a_stop_is_the_one_who_is_named() -> None:
     seen = Seen()
     seen.run("a", 91)
     container = found(seen.mirror, "a")
-    first, second = (seen.mirror.begin_stop(container, Caller(sender)) for sender in (":1.1", ":1.2"))
+    first, second = (
+        seen.mirror.begin_stop(container, Caller(sender)) for sender in (":1.1", ":1.2")
+    )
     seen.mirror.end_stop(container, first, withdrawn=False)
     seen(Stopped, 91, "a")
     assert seen.last().exit.requested_by.sender == ":1.1"

@@ -62,8 +62,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     return entries
 
 
-def test_an_entry_of_the_journal(sent: list[dict[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
-    structlog.get_logger().warning("a = b", CONTAINER_ID="x", DESCRIPTOR=7, MESSAGE_ID=MessageId.BUG, reason="why")
+def test_an_entry_of_the_journal(
+    sent: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.get_logger().warning(
+        "a = b", CONTAINER_ID="x", DESCRIPTOR=7, MESSAGE_ID=MessageId.BUG, reason="why"
+    )
     assert sent == [
         {
             "CONTAINER_ID": "x",
@@ -92,24 +96,55 @@ CALLER = Caller(":1.9", 0, 42, "busctl")
 @pytest.mark.parametrize(
     ("event", "message_id", "fields"),
     [
-        (StatusChanged(DobbyStatus.ABSENT), MessageId.DOBBY_LOST, {"DOBBY_STATUS": "absent", "PRIORITY": "4"}),
-        (StatusChanged(DobbyStatus.READY), MessageId.DOBBY_READY, {"DOBBY_STATUS": "ready", "PRIORITY": "6"}),
-        (StatusChanged(DobbyStatus.DEAF), MessageId.DOBBY_DEAF, {"DOBBY_STATUS": "deaf", "PRIORITY": "4"}),
-        (StatusChanged(DobbyStatus.STALLED), MessageId.DOBBY_STALLED, {"DOBBY_STATUS": "stalled", "PRIORITY": "4"}),
+        (
+            StatusChanged(DobbyStatus.ABSENT),
+            MessageId.DOBBY_LOST,
+            {"DOBBY_STATUS": "absent", "PRIORITY": "4"},
+        ),
+        (
+            StatusChanged(DobbyStatus.READY),
+            MessageId.DOBBY_READY,
+            {"DOBBY_STATUS": "ready", "PRIORITY": "6"},
+        ),
+        (
+            StatusChanged(DobbyStatus.DEAF),
+            MessageId.DOBBY_DEAF,
+            {"DOBBY_STATUS": "deaf", "PRIORITY": "4"},
+        ),
+        (
+            StatusChanged(DobbyStatus.STALLED),
+            MessageId.DOBBY_STALLED,
+            {"DOBBY_STATUS": "stalled", "PRIORITY": "4"},
+        ),
         (StatusChanged(DobbyStatus.STARTING), None, {"DOBBY_STATUS": "starting", "PRIORITY": "6"}),
         (
             ContainerEnded("x", 7, SubState.RUNNING, Exit(Reason.CRASHED, 139, None, 0, 1)),
             MessageId.CONTAINER_FAILED,
-            {"CONTAINER_ID": "x", "DESCRIPTOR": "7", "EXIT_REASON": "crashed", "WAIT_STATUS": "139", "PRIORITY": "4"},
+            {
+                "CONTAINER_ID": "x",
+                "DESCRIPTOR": "7",
+                "EXIT_REASON": "crashed",
+                "WAIT_STATUS": "139",
+                "PRIORITY": "4",
+            },
         ),
         (
             ContainerEnded("x", 7, SubState.RUNNING, Exit(Reason.REQUESTED, 15, CALLER, 0, 1)),
             None,
-            {"EXIT_REASON": "requested", "SENDER": ":1.9", "CALLER_UID": "0", "CALLER_PID": "42", "CALLER_COMM": "busctl", "PRIORITY": "6"},
+            {
+                "EXIT_REASON": "requested",
+                "SENDER": ":1.9",
+                "CALLER_UID": "0",
+                "CALLER_PID": "42",
+                "CALLER_COMM": "busctl",
+                "PRIORITY": "6",
+            },
         ),
     ],
 )
-def test_the_entry_of_an_event(sent: list[dict[str, str]], event: Event, message_id: str | None, fields: dict[str, Any]) -> None:
+def test_the_entry_of_an_event(
+    sent: list[dict[str, str]], event: Event, message_id: str | None, fields: dict[str, Any]
+) -> None:
     event_log.record(event, ":1.5")
     (entry,) = sent
     assert entry.get("MESSAGE_ID") == message_id
@@ -135,7 +170,9 @@ def test_an_entry_of_the_catalog(message_id: MessageId) -> None:
     assert max(map(len, body.splitlines())) <= 76
 
 
-@pytest.mark.parametrize("comm", ["\x1b[2J\nocibridge: info: all is well", "a\rb", "a\u2028b", "a\u202eb"])
+@pytest.mark.parametrize(
+    "comm", ["\x1b[2J\nocibridge: info: all is well", "a\rb", "a\u2028b", "a\u202eb"]
+)
 def test_a_name_of_a_process_forges_no_line(capsys: pytest.CaptureFixture[str], comm: str) -> None:
     """Any program may call itself what it likes (prctl(2), PR_SET_NAME)."""
     Journal()

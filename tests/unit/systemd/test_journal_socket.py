@@ -46,13 +46,19 @@ def taken(journald: socket.socket) -> list[str]:
 
 def test_an_entry(entries: JournalSocket, journald: socket.socket) -> None:
     entries.send((("MESSAGE", "a = b"), ("PRIORITY", 6), ("TEXT", "two\nlines"), ("EMPTY", "")))
-    assert journald.recv(4096) == b"MESSAGE=a = b\nPRIORITY=6\nTEXT\n\x09\0\0\0\0\0\0\0two\nlines\nEMPTY=\n"
+    assert (
+        journald.recv(4096)
+        == b"MESSAGE=a = b\nPRIORITY=6\nTEXT\n\x09\0\0\0\0\0\0\0two\nlines\nEMPTY=\n"
+    )
 
 
 def test_no_text_forges_a_field(entries: JournalSocket, journald: socket.socket) -> None:
     """What looks like a field, or like the end of an entry, is a part of its value."""
     entries.send((("MESSAGE", "x\nCALLER_UID=0\n\nMESSAGE=y"), ("CALLER_UID", 1000)))
-    assert journald.recv(4096) == b"MESSAGE\n\x19\0\0\0\0\0\0\0x\nCALLER_UID=0\n\nMESSAGE=y\nCALLER_UID=1000\n"
+    assert (
+        journald.recv(4096)
+        == b"MESSAGE\n\x19\0\0\0\0\0\0\0x\nCALLER_UID=0\n\nMESSAGE=y\nCALLER_UID=1000\n"
+    )
 
 
 def test_what_is_too_long_is_cut(entries: JournalSocket, journald: socket.socket) -> None:
@@ -92,18 +98,25 @@ async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket
     kept = len(heard) - 2
     assert kept >= 50
     assert heard[:kept] == [f"MESSAGE={number}" for number in range(kept)]
-    assert heard[kept] == f"MESSAGE={200 - kept} entries of this log are lost here: journald has taken none for too long"
+    assert (
+        heard[kept]
+        == f"MESSAGE={200 - kept} entries of this log are lost here: journald has taken none for too long"
+    )
     assert heard[-1] == "MESSAGE=last"
 
 
-def test_the_end_waits_a_while_for_a_journald_that_is_slow(entries: JournalSocket, journald: socket.socket) -> None:
+def test_the_end_waits_a_while_for_a_journald_that_is_slow(
+    entries: JournalSocket, journald: socket.socket
+) -> None:
     for number in range(20):  # more than the kernel keeps
         entries.send((("MESSAGE", number),))
     entries.end(0.01)
     assert 0 < len(taken(journald)) < 20
 
 
-def test_no_descriptor_left(entries: JournalSocket, journald: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_descriptor_left(
+    entries: JournalSocket, journald: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def starved(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

@@ -50,7 +50,9 @@ def test_a_life(told: list[str]) -> None:
         ({"WATCHDOG_USEC": "soon"}, 0),
     ],
 )
-def test_the_watchdog_time(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], seconds: float) -> None:
+def test_the_watchdog_time(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], seconds: float
+) -> None:
     for key in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
@@ -58,7 +60,9 @@ def test_the_watchdog_time(monkeypatch: pytest.MonkeyPatch, environment: dict[st
     assert notify._watchdog_seconds() == seconds
 
 
-async def test_the_watchdog_is_fed_as_long_as_the_loop_runs(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_watchdog_is_fed_as_long_as_the_loop_runs(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "2000")
     thrice = asyncio.Event()
 
@@ -79,7 +83,9 @@ def test_a_socket_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     Notify().ready("ready")
 
 
-async def test_without_a_watchdog_nothing_is_fed(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_watchdog_nothing_is_fed(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     await Notify().feed_watchdog()
     assert told == []
