@@ -17,7 +17,7 @@ from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.log_control import LogControl
 from ocibridge.api.manager_object import ManagerObject
-from ocibridge.api.methods import verbs
+from ocibridge.api.methods import method_specs
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bridge.exit_tracker import Ends, History
 from ocibridge.bridge.provenance_store import ProvenanceStore, runtime_directory
@@ -122,14 +122,14 @@ class Daemon:
         )
         callers = Callers(bus)
         self._dispatcher = Dispatcher(bus, owners, callers, self._mirror, self._settings)
-        on_containers = verbs(bridge)
-        self._api = ManagerObject(bus, bridge, self._mirror, self._dispatcher, on_containers)
-        self._json_rpc = JsonRpc(bus, self._dispatcher, self._api.members, config.callsign)
+        specs = method_specs(bridge)
+        self._api = ManagerObject(bus, self._mirror, self._dispatcher, specs)
+        self._json_rpc = JsonRpc(bus, self._dispatcher, specs, config.callsign)
         self._log_control = LogControl(bus, journal, callers)
         self._announcer = Announcer(
             bus,
             self._mirror,
-            ContainerObjects(bus, self._dispatcher, on_containers),
+            ContainerObjects(bus, self._dispatcher, specs),
             self._json_rpc.notify,
         )
 

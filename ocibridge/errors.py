@@ -1,7 +1,7 @@
-"""The closed list of errors that a caller can get (design 8).
+"""The closed list of errors that a caller can get (docs/design.md, Errors).
 
-One class a D-Bus error name; the text is for people: it names the container, what was tried, and what to do.
-What Dobby or Python says never reaches the bus by itself: it is told through one of these.
+One class for each D-Bus error name. The text is for people: it names the container, what was
+tried, and what to do. Errors of Dobby and of Python never reach the bus except through these.
 """
 
 from typing import ClassVar
@@ -10,7 +10,7 @@ from ocibridge.names import ERROR_PREFIX, STANDARD_ERROR_PREFIX
 
 
 class BridgeError(Exception):
-    """A refusal. `dbus_name` is the D-Bus error name, `text` what the caller reads."""
+    """A refusal. `dbus_name`: the D-Bus error name. `text`: the error message."""
 
     dbus_name: ClassVar[str]
 
@@ -26,7 +26,7 @@ class NoSuchContainer(BridgeError):
 
 
 class ContainerExists(BridgeError):
-    """A start of an id that is there already, or is being started."""
+    """A start of an id that exists, or is being started."""
 
     dbus_name = f"{ERROR_PREFIX}.ContainerExists"
 
@@ -44,46 +44,46 @@ class DobbyUnavailable(BridgeError):
 
 
 class DobbyRefused(BridgeError):
-    """Dobby said no, or something that is no answer, and nothing that can be asked explains it."""
+    """Dobby refused without a reason that can be found out, or sent an invalid reply."""
 
     dbus_name = f"{ERROR_PREFIX}.DobbyRefused"
 
 
 class Timeout(BridgeError):
-    """No answer in time. What was asked may still happen, unless the text says that it was never sent."""
+    """No answer in time. The operation may still happen, unless the text says it was not sent."""
 
     dbus_name = f"{ERROR_PREFIX}.Timeout"
 
 
 class NeverSent(Timeout):
-    """Its time was over before Dobby's turn for it came: it has not happened, and never will."""
+    """The call timed out in our queue: it was not sent to Dobby, and never will be."""
 
 
 class InvalidArgs(BridgeError):
-    """An argument that can never be right; the text names it."""
+    """An argument that is never valid; the text names it."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.InvalidArgs"
 
 
 class NotSupported(BridgeError):
-    """The Dobby that is there cannot do it, or would not survive it."""
+    """The present Dobby cannot do it, or would crash."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.NotSupported"
 
 
 class LimitsExceeded(BridgeError):
-    """Too much is waiting for Dobby already."""
+    """Too much is in flight or queued."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.LimitsExceeded"
 
 
 class AccessDenied(BridgeError):
-    """Nobody can say who asks; what the bus's policy refuses never reaches us."""
+    """The caller could not be identified. What the bus's policy refuses never reaches us."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.AccessDenied"
 
 
 class Failed(BridgeError):
-    """What nobody foresaw: a bug of ours, whose traceback is in the journal."""
+    """A bug of ours. Its traceback is in the journal."""
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.Failed"

@@ -1,4 +1,4 @@
-"""Every name of the bus, spelled once (design 2, 3, 8)."""
+"""Every name on the bus, spelled once (docs/design.md, Names)."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ CALLSIGN: Final = "org.rdk.OCIContainer"
 OBJECT_PATH: Final = "/org/rdk/OCIContainer"
 INTERFACE: Final = "org.rdk.OCIContainer1"
 ERROR_PREFIX: Final = f"{INTERFACE}.Error"
-# One object a container below this path, its id escaped as by sd_bus_path_encode(3).
+# One object for each container below this path; the id is escaped as by sd_bus_path_encode(3).
 CONTAINER_PATH: Final = f"{OBJECT_PATH}/container"
 CONTAINER_INTERFACE: Final = f"{INTERFACE}.Container"
 
@@ -17,11 +17,11 @@ JSON_RPC_INTERFACE: Final = f"{INTERFACE}.JsonRpc"
 DOBBY_SERVICE: Final = "org.rdk.dobby"
 DOBBY_OBJECT: Final = "/org/rdk/dobby"
 
-# What every service may have.
+# Interfaces that any service may have.
 LOG_CONTROL: Final = "org.freedesktop.LogControl1"
 LOG_CONTROL_PATH: Final = "/org/freedesktop/LogControl1"
 
-# The bus's own.
+# The bus driver's.
 DRIVER: Final = "org.freedesktop.DBus"
 DRIVER_PATH: Final = "/org/freedesktop/DBus"
 LOCAL_INTERFACE: Final = "org.freedesktop.DBus.Local"
@@ -32,5 +32,5 @@ STANDARD_ERROR_PREFIX: Final = "org.freedesktop.DBus.Error"
 # The group that the bus's policy allows everything.
 GROUP: Final = "ocibridge"
 
-# What we are called in the journal.
+# Our identifier in the journal.
 IDENTIFIER: Final = "ocibridge"

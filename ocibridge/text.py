@@ -1,4 +1,4 @@
-"""Texts for people: what others have written, put into quotes; and what a library complains of, in one line."""
+"""Texts for people: quoting of foreign text, and validation messages in one line."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ MAX_QUOTED_CHARACTERS: Final = 128
 
 
 def quoted(text: str) -> str:
-    """`text` in quotes as an error text or a log line may carry it: at most 128 characters, control characters escaped."""
+    """`text` in quotes, for errors and logs: cut at 128 characters, control characters escaped."""
     cut = text if len(text) <= MAX_QUOTED_CHARACTERS else f"{text[:MAX_QUOTED_CHARACTERS]}…"
     return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'
 
 
 def readable(error: Exception) -> str:
-    """One line; msgspec's "... - at `$.limits.queued`" becomes "limits.queued: ..."."""
+    """A validation error in one line; msgspec's "... - at `$.a.b`" becomes "a.b: ..."."""
     text = " ".join(str(error).split())
     what, at, where = text.partition(" - at `$")
     return f"{where.strip('`').lstrip('.')}: {what}" if at and where != "`" else what

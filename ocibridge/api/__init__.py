@@ -1,1 +1,1 @@
-"""The callers' side: signatures, conversions, and the boundary that every call passes."""
+"""The callers' side: methods and signals on the bus, and the dispatcher that every call passes."""

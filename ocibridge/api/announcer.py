@@ -1,7 +1,7 @@
-"""What is sent at each event of the mirror, in the one order that clients can rely on (design 5).
+"""The signals that each event of the mirror causes (docs/design.md, The order of events).
 
-The object's PropertiesChanged comes before the signal that it belongs to; an object is there from before its
-container's first signal until after its last.
+The object's PropertiesChanged precedes the signal it belongs to. An object exists from before
+its container's first signal until after its last one.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 
 
 class Announcer:
-    """Told of each event of the mirror; sends what concerns callers. `also` is told of each signal of the manager, in its place."""
+    """Sends the signals. `also` is called with each signal of the manager, after it is sent."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Announcer:
         self._mirror = mirror
         self._containers = containers
         self._also = also
-        self._available = False  # what has been told last
+        self._available = False  # as announced last
 
     def on_event(self, event: Event) -> None:
-        """An event."""
+        """Announce an event of the mirror."""
         match event:
             case StatusChanged():
                 self._status_changed(event)
@@ -64,10 +64,10 @@ class Announcer:
             case ContainerEnded():
                 self._ended(event)
             case _:
-                pass  # a doubt or a plan is nobody else's business
+                pass  # internal to the daemon
 
     def _status_changed(self, event: StatusChanged) -> None:
-        """Dobby's status."""
+        """Announce Dobby's status."""
         changed: dict[str, tuple[str, Any]] = {"DobbyStatus": ("s", event.status.value)}
         if (event.status is DobbyStatus.READY) is not self._available:
             self._available = not self._available
@@ -75,7 +75,7 @@ class Announcer:
         self._tell(changed)
 
     def _started(self, event: ContainerStarted) -> None:
-        """A container is there."""
+        """Announce a new container."""
         container = self._mirror.find(event.id)
         if container is None:
             raise LookupError(f"{event.id} has been announced, and is not there")
@@ -85,13 +85,13 @@ class Announcer:
         self._send(STARTED, event.descriptor, event.id)
 
     def _changed(self, event: StateChanged) -> None:
-        """A container's state, or its finer substate alone."""
+        """Announce a new state, or only a new substate."""
         self._containers.changed(event)
         if event.former.state is not event.substate.state:
             self._send(STATE_CHANGED, event.id, event.substate.state.value)
 
     def _ended(self, event: ContainerEnded) -> None:
-        """A container is gone."""
+        """Announce the end of a container."""
         if event.exit.failure_code is not None:
             self._send(FAILED, event.descriptor, event.id, event.exit.failure_code)
         self._containers.ending(event)

@@ -1,4 +1,4 @@
-"""Who calls: the credentials of a connection, asked of the bus once (docs: GetConnectionCredentials, D-Bus specification)."""
+"""Who calls: the credentials of a connection, asked of the bus once (docs/sdbus.md, Who calls)."""
 
 import asyncio
 import grp
@@ -16,7 +16,7 @@ MAX_REMEMBERED: Final = 256
 
 
 class Callers:
-    """Looks callers up. Unique names are never used again in the life of a bus, so nothing needs to be forgotten."""
+    """Looks callers up. A bus never reuses a unique name, so that no entry becomes wrong."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -25,7 +25,7 @@ class Callers:
         self._group = _group_id()
 
     def meet(self, sender: str) -> Caller:
-        """The caller; what is not known of it yet is asked now, off the path of the call itself, and filled in."""
+        """The caller. If it is new, its credentials are asked in the background and filled in."""
         known = self._met.get(sender)
         if known is None:
             caller = Caller(sender)
@@ -35,13 +35,13 @@ class Callers:
         return known[0]
 
     async def known(self, sender: str) -> None:
-        """Until the bus has told what it knows of that caller. It may be cancelled: others wait for the same."""
+        """Wait until the credentials of that caller are filled in. May be cancelled."""
         if sender in self._met:
             await asyncio.shield(self._met[sender][1])
 
-    def when_known(self, caller: Caller, told: Callable[[Caller], None]) -> None:
-        """Call `told` in the moment in which the caller's user becomes known; never, where the bus does not tell it."""
-        self._when_known[caller] = told
+    def when_known(self, caller: Caller, done: Callable[[Caller], None]) -> None:
+        """Call `done` when the caller's user becomes known; never, if the caller leaves first."""
+        self._when_known[caller] = done
 
     async def _ask(self, caller: Caller) -> None:
         try:
@@ -56,9 +56,9 @@ class Callers:
             caller.uid = uid
         except ErrorReply:
             pass
-        told = self._when_known.pop(caller, None)
-        if told is not None and caller.uid != UNKNOWN_UID:
-            told(caller)
+        done = self._when_known.pop(caller, None)
+        if done is not None and caller.uid != UNKNOWN_UID:
+            done(caller)
 
 
 def _comm(pid: int) -> str:
@@ -69,7 +69,7 @@ def _comm(pid: int) -> str:
 
 
 def _group_id() -> int | None:
-    """The group's number; None on a machine that does not have it, such as a desk."""
+    """The group's number; None if this machine does not have the group."""
     try:
         return grp.getgrnam(GROUP).gr_gid
     except KeyError:

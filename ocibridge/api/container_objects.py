@@ -1,7 +1,7 @@
-"""One object a container on the bus, there as long as the container is (design 5)."""
+"""One object on the bus for each container (docs/design.md, Containers as objects)."""
 
 from ocibridge.api.dispatcher import Dispatcher
-from ocibridge.api.methods import Verb
+from ocibridge.api.methods import MethodSpec
 from ocibridge.bus.connection import Bus, Served, path_of
 from ocibridge.bus.interface import Interface, Property
 from ocibridge.mirror.events import (
@@ -15,36 +15,40 @@ from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH
 
 
 class ContainerObjects:
-    """The objects that are there, by the container's id: an id used again is a new object."""
+    """The container objects. An id that is used again gets a new object at the same path."""
 
-    def __init__(self, bus: Bus, dispatcher: Dispatcher, verbs: tuple[Verb, ...]) -> None:
+    def __init__(self, bus: Bus, dispatcher: Dispatcher, specs: tuple[MethodSpec, ...]) -> None:
         self._bus = bus
-        self._dispatcher = dispatcher
-        self._verbs = tuple(verb for verb in verbs if verb.on_container)
-        self._objects: dict[str, tuple[Container, Served]] = {}
+        self._objects: dict[str, tuple[Container, Served]] = {}  # by object path
+        self._methods = tuple(
+            dispatcher.method(spec.for_container(), self._container_at)
+            for spec in specs
+            if spec.on_container
+        )
+
+    def _container_at(self, path: str) -> Container:
+        return self._objects[path][0]
 
     def appear(self, container: Container) -> None:
-        """Put its object on the bus, and say so."""
-        methods = tuple(
-            self._dispatcher.method(verb.container_member(container)) for verb in self._verbs
-        )
-        interface = Interface(CONTAINER_INTERFACE, methods, _properties(container))
-        self._objects[container.id] = container, self._bus.appear(_path(container.id), interface)
+        """Put the object on the bus, with InterfacesAdded."""
+        path = _path(container.id)
+        interface = Interface(CONTAINER_INTERFACE, self._methods, _properties(container))
+        self._objects[path] = container, self._bus.appear(path, interface)
 
     def changed(self, event: StateChanged) -> None:
-        """Announce its state, as far as it is another one."""
-        container, _ = self._objects[event.id]
+        """Announce what has changed of the container's state."""
+        container = self._container_at(_path(event.id))
         self._announce_state(event.id, event.former, event.substate, container.changed_at)
 
     def restarted(self, event: ContainerRestarted) -> None:
-        """Announce when it was restarted."""
+        """Announce when Dobby restarted the container."""
         self._bus.emit_changed(
             _path(event.id), CONTAINER_INTERFACE, {"StartedAt": ("t", event.started_at)}
         )
 
     def corrected(self, event: ProvenanceCorrected) -> None:
-        """Announce what it turned out to be: constant but for two starts of one id at once, ours and somebody else's."""
-        container, _ = self._objects[event.id]
+        """Announce Origin and BundlePath anew: another client's start of the same id succeeded."""
+        container = self._container_at(_path(event.id))
         origin, path = container.plan.origin.value, container.plan.bundle_path
         self._bus.emit_changed(
             _path(event.id),
@@ -53,13 +57,14 @@ class ContainerObjects:
         )
 
     def ending(self, event: ContainerEnded) -> None:
-        """Announce its last state."""
+        """Announce the container's last state."""
         self._announce_state(event.id, event.former, SubState.STOPPED, event.exit.stopped_at)
 
     def disappear(self, container_id: str) -> None:
-        """Take its object off the bus, and say so."""
-        _, served = self._objects.pop(container_id)
-        self._bus.disappear(_path(container_id), served)
+        """Take the object off the bus, with InterfacesRemoved."""
+        path = _path(container_id)
+        _, served = self._objects.pop(path)
+        self._bus.disappear(path, served)
 
     def _announce_state(
         self, container_id: str, former: SubState, substate: SubState, at: int

@@ -1,7 +1,8 @@
-"""The boundary that every call passes: in, it is checked and timed; out, it is translated and logged, once.
+"""The dispatcher of all calls: admits and checks them, converts the results, logs each call once.
 
-python-sdbus would answer with Python's exception names, and not at all where a result does not fit its signature
-(reference: sdbus-facts, Serving). Here every call gets exactly one reply, from the closed list of errors.
+python-sdbus would answer with names of Python exceptions, and not at all if a result does not fit
+its signature (docs/sdbus.md, Replies and errors). Here every call gets exactly one reply; errors
+are from the closed list.
 """
 
 import asyncio
@@ -12,9 +13,10 @@ from typing import Any, Final
 import structlog
 
 from ocibridge.api import values
-from ocibridge.api.admission import Admission, is_open_to_all
-from ocibridge.api.call import Call, Member
+from ocibridge.api.admission import Admission
+from ocibridge.api.call import Call
 from ocibridge.api.callers import Callers
+from ocibridge.api.methods import CONTAINER_ID, MethodSpec
 from ocibridge.bridge.validation import check_reference, check_size
 from ocibridge.bus.connection import Bus, ErrorReply, Message
 from ocibridge.bus.interface import Method
@@ -22,24 +24,30 @@ from ocibridge.bus.name_watcher import NameWatcher
 from ocibridge.config.schema import Settings
 from ocibridge.errors import AccessDenied, BridgeError, Failed, LimitsExceeded, Timeout
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import UNKNOWN_UID
+from ocibridge.model import UNKNOWN_UID, Container
 from ocibridge.systemd.message_ids import MessageId
 from ocibridge.tasks import spawn
 
+log = structlog.get_logger()
+
 # A wait that is over this soon is not worth watching whether its caller is still there.
 SHORT_SECONDS: Final = 0.2
+STOPPING_TEXT: Final = "ocibridge is stopping"
+
+# The container on whose object a call arrived, by the object's path.
+ContainerAt = Callable[[str], Container]
 
 
 class CallerWatch:
-    """Those under way."""
+    """Ends a long-running call when its caller leaves the bus: nobody is left to get the reply."""
 
-    def __init__(self, owners: NameWatcher, callers: Callers, admission: Admission) -> None:
-        self._name_watcher = owners
+    def __init__(self, names: NameWatcher, callers: Callers, admission: Admission) -> None:
+        self._names = names
         self._callers = callers
         self._admission = admission
 
     async def while_there(self, call: Call, work: Awaitable[Any]) -> Any:
-        """The result, unless the caller leaves the bus: then there is nobody to wait for it. Raises LimitsExceeded."""
+        """The result of `work`. Raises Timeout if the caller leaves first, LimitsExceeded."""
         waiting = asyncio.ensure_future(work)  # awaited here; its errors are the caller's
         try:
             await asyncio.wait([waiting], timeout=SHORT_SECONDS)
@@ -47,7 +55,7 @@ class CallerWatch:
                 await self._stay(call, waiting)
         except ErrorReply as error:
             raise LimitsExceeded(
-                f"the bus does not let us see callers leave: {error.text}"
+                f"the bus does not let ocibridge see callers leave: {error.text}"
             ) from None
         finally:
             waiting.cancel()
@@ -56,78 +64,81 @@ class CallerWatch:
         return waiting.result()
 
     async def _stay(self, call: Call, waiting: "asyncio.Future[Any]") -> None:
-        def seen(owner: str) -> None:
+        def owner_changed(owner: str) -> None:
             if not owner:
                 waiting.cancel()
 
         await self._callers.known(call.sender)
         self._admission.check_stay(call)
-        await self._name_watcher.watch(call.sender, seen)
+        await self._names.watch(call.sender, owner_changed)
         try:
             await asyncio.wait([waiting])
         finally:
-            self._name_watcher.unwatch(call.sender, seen)
-
-
-log = structlog.get_logger()
-
-STOPPING_TEXT: Final = "ocibridge is stopping"
+            self._names.unwatch(call.sender, owner_changed)
 
 
 class Dispatcher:
-    """Answers the calls of all members."""
+    """Answers the calls of all methods."""
 
     def __init__(
-        self, bus: Bus, owners: NameWatcher, callers: Callers, mirror: Mirror, settings: Settings
+        self,
+        bus: Bus,
+        names: NameWatcher,
+        callers: Callers,
+        mirror: Mirror,
+        settings: Settings,
     ) -> None:
         self._bus = bus
         self._admission = Admission(callers, settings)
-        self._waiting = CallerWatch(owners, callers, self._admission)
+        self._caller_watch = CallerWatch(names, callers, self._admission)
         self._mirror = mirror
         self._callers = callers
         self._under_way: dict[Call, asyncio.Task[None]] = {}
         self._stopping = False
         self._is_over = False
 
-    def method(self, member: Member) -> Method:
-        """The member as the bus serves it."""
-        is_read = is_open_to_all(member)
+    def method(self, spec: MethodSpec, container_at: ContainerAt | None = None) -> Method:
+        """The method as the bus serves it. `container_at`: for those of the container objects."""
 
         def called(message: Message) -> None:
-            if is_read and not message.expect_reply:
-                return  # nobody would get the answer; a flood of such calls must cost others nothing
-            call = Call(member, message.sender or "")
+            if spec.is_open_to_all and not message.expect_reply:
+                return  # nobody gets the answer; a flood of them must not delay others
+            container = None if container_at is None else container_at(message.path or "")
+            call = Call(spec, message.sender or "", container)
             try:
                 self._admission.admit(call)
             except LimitsExceeded as refusal:
                 call.refusal = refusal
-                if not member.changes:
+                if not spec.mutating:
                     self._turn_away(call, message)
                     return
-            # A task of its own: it starts one turn later, and so stays in order with the signals of that turn.
-            self._under_way[call] = spawn(self._answer(call, message), member.name)
+            # A task starts in the next loop iteration: in order with the signals of this one.
+            self._under_way[call] = spawn(self._answer(call, message), spec.name)
 
         return Method(
-            member.name,
-            member.signature,
-            member.arguments,
-            member.result_signature,
-            member.results,
+            spec.name,
+            spec.signature,
+            tuple(spec.arguments),
+            spec.result_signature,
+            tuple(spec.results),
             called,
-            reads_only=is_read,
+            reads_only=spec.is_open_to_all,
         )
 
     def _turn_away(self, call: Call, message: Message) -> None:
-        """At once and cheaply; otherwise a flood queues everyone else behind it."""
+        """Reject at once and cheaply; otherwise a flood queues everyone else behind it."""
         if message.expect_reply:
             self._bus.send(self._reply(call, message))
         call.record(self._mirror)
 
     async def drain(self, seconds: float) -> None:
-        """Let the calls under way end, and tell those that do not in time, and all waits, that we are stopping."""
+        """Let the calls in flight end within `seconds`.
+
+        Long-running calls get Timeout at once, the others when the time is over.
+        """
         self._stopping = True
         await asyncio.sleep(0)  # a task that is cancelled before it has begun would answer nothing
-        for task in [task for call, task in self._under_way.items() if call.member.waits]:
+        for task in [task for call, task in self._under_way.items() if call.spec.long_running]:
             task.cancel()
         if self._under_way:
             await asyncio.wait(set(self._under_way.values()), timeout=seconds)
@@ -140,12 +151,12 @@ class Dispatcher:
 
     async def _answer(self, call: Call, message: Message) -> None:
         try:
-            if not is_open_to_all(call.member):
+            if not call.spec.is_open_to_all:
                 await self._know_caller(call)
             await self._perform(call, message.parse_to_tuple)
             reply = self._reply(call, message)
         finally:
-            # Before the reply is sent: a caller that has it may call again at once.
+            # Before the reply is sent: the caller may call again as soon as it has the reply.
             del self._under_way[call]
             self._admission.leave(call)
         if message.expect_reply:
@@ -155,7 +166,8 @@ class Dispatcher:
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Perform a call that came inside another one, and log it like one of its own.
 
-        Afterwards it has its result or its refusal. `arguments` reads them; a BridgeError that it raises is the refusal.
+        Afterwards the call has its result or its refusal. `arguments` reads the in arguments; a
+        BridgeError that it raises is the refusal.
         """
         await self._perform(call, arguments)
         call.record(self._mirror)
@@ -164,66 +176,62 @@ class Dispatcher:
         try:
             call.result = await self._begin(call, arguments())
         except BridgeError as error:
-            # Without its traceback, whose frames hold this one and with it the arguments: megabytes, until the next gc.
+            # Drop the traceback: its frames keep the arguments, perhaps megabytes.
             call.refusal = error.with_traceback(None)
             call.refusal.__context__ = None
         except asyncio.CancelledError:
             call.refusal = Timeout(STOPPING_TEXT)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets a reply and the journal the traceback
+        except Exception as failure:  # noqa: BLE001 - the caller gets a reply whatever happens
             self._fail(call, failure)
 
     def _begin(self, call: Call, arguments: tuple[Any, ...]) -> Awaitable[Any]:
-        member = call.member
-        call.on_reply(arguments, self._mirror)
-        self._check_welcome(call)
-        for name, value in zip(member.arguments, arguments, strict=True):
-            check_size(name, value, member.largest)
-            if name == "containerId":
+        spec = call.spec
+        call.take_arguments(arguments, self._mirror)
+        self._check_allowed(call)
+        for name, value in zip(spec.arguments, arguments, strict=True):
+            check_size(name, value, spec.max_bytes)
+            if name == CONTAINER_ID:
                 check_reference(value)
-        work = (
-            member.run(*arguments, call.caller) if member.needs_caller else member.run(*arguments)
-        )
-        return self._waiting.while_there(call, work) if member.waits else work
+        if call.container is not None:
+            arguments = (call.container, *arguments)
+        if spec.needs_caller:
+            arguments = (*arguments, call.caller)
+        work = spec.operation(*arguments)
+        return self._caller_watch.while_there(call, work) if spec.long_running else work
 
     def _reply(self, call: Call, message: Message) -> Message:
         try:
             if call.refusal is None:
                 reply = message.create_reply()
-                if call.member.result_signature:
-                    reply.append_data(
-                        call.member.result_signature, *call.member.to_dbus(call.result)
-                    )
+                if call.spec.results:
+                    reply.append_data(call.spec.result_signature, *call.results)
                 return reply
-        except Exception as failure:  # noqa: BLE001 - likewise where a result does not fit its signature
+        except Exception as failure:  # noqa: BLE001 - a result that does not fit
             self._fail(call, failure)
         refusal = call.refusal or Failed("")
         return message.create_error_reply(refusal.dbus_name, values.text(refusal.text))
 
     def _fail(self, call: Call, failure: Exception) -> None:
-        told = f"{call.member.name} failed in a way that nobody foresaw"
-        log.error(told, exc_info=failure, MESSAGE_ID=MessageId.BUG, METHOD=call.member.name)
-        call.refusal = Failed(
-            f"{call.member.name} failed inside ocibridge; its journal has the details"
-        )
+        name = call.spec.name
+        text = f"{name} failed unexpectedly"
+        log.error(text, exc_info=failure, MESSAGE_ID=MessageId.BUG, METHOD=name)
+        call.refusal = Failed(f"{name} failed inside ocibridge; its journal has the details")
 
     async def _know_caller(self, call: Call) -> None:
-        """Before anything is done: nobody may change anything and be gone before it can be said who it was."""
+        """Identify the caller before the call is performed."""
         call.caller = self._callers.meet(call.sender)
-        with suppress(
-            asyncio.CancelledError
-        ):  # told to stop meanwhile, which must not keep the reply back
+        # Cancelled if the daemon stops meanwhile, which must not keep the reply back.
+        with suppress(asyncio.CancelledError):
             await self._callers.known(call.sender)
 
-    def _check_welcome(self, call: Call) -> None:
+    def _check_allowed(self, call: Call) -> None:
         if call.refusal is not None:
             raise call.refusal
-        if self._is_over or (self._stopping and call.member.waits):
+        if self._is_over or (self._stopping and call.spec.long_running):
             raise Timeout(STOPPING_TEXT)
-        if (
-            not is_open_to_all(call.member)
-            and call.caller is not None
-            and call.caller.uid == UNKNOWN_UID
-        ):
+        if call.spec.is_open_to_all or call.caller is None:
+            return
+        if call.caller.uid == UNKNOWN_UID:
             raise AccessDenied(
-                f"{call.member.name}: not done: the bus does not say any more who has called"
+                f"{call.spec.name}: refused: the caller left the bus before it could be identified"
             )

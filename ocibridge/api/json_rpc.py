@@ -1,7 +1,7 @@
-"""org.rdk.OCIContainer1.JsonRpc: the document's own requests, answered as it shows them (design 9).
+"""org.rdk.OCIContainer1.JsonRpc: the plugin's own requests (docs/design.md, JSON-RPC).
 
-A face of org.rdk.OCIContainer1: each request is a call of the member of that name, and logged as one. What a request,
-a notification, a batch and an error are is JSON-RPC 2.0's (https://www.jsonrpc.org/specification).
+Each request is a call of the method of that name, and is logged as one. Requests, notifications,
+batches and errors are as JSON-RPC 2.0 defines them (https://www.jsonrpc.org/specification).
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from ocibridge.api.call import Call, Member, itself
+from ocibridge.api.call import Call
 from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc_params import METHODS, Params
+from ocibridge.api.methods import MethodSpec, one_result
 from ocibridge.bus.connection import Bus, Served
 from ocibridge.bus.interface import Interface, Signal
 from ocibridge.errors import BridgeError, InvalidArgs, LimitsExceeded
@@ -22,13 +23,14 @@ from ocibridge.model import Caller
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
 from ocibridge.text import readable
 
-# Room for a dobbySpec of 1 MiB whose every character is escaped.
+# Room for a dobbySpec of 1 MiB in which every character is escaped.
 MAX_REQUEST_BYTES: Final = 8 << 20
 MAX_BATCH: Final = 64
-# Bytes of the answers to a batch, beyond which no more of it is done: a bus throws out who sends 32 MiB.
+# Beyond so many bytes of answers, the rest of a batch is refused: the bus disconnects a client
+# that sends a message of 32 MiB.
 MAX_ANSWERS_BYTES: Final = 16 << 20
 NOTIFICATION: Final = Signal("notification", "s", ("json",))
-# Those that Thunder sends, and of them those that have the descriptor as text.
+# The signals that Thunder sends, and those of them whose descriptor is a string.
 NOTIFIED: Final = {
     "onContainerStarted",
     "onContainerStopped",
@@ -41,16 +43,17 @@ PARSE_ERROR: Final = {"code": -32700, "message": "Parse error"}
 INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
 METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
 INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
-GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # all that Thunder ever says
+GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # Thunder's only other error
 TOO_MUCH: Final = LimitsExceeded(
-    f"not done: the answers to this batch have {MAX_ANSWERS_BYTES >> 20} MiB already; ask again for the rest"
+    f"not done: the answers to this batch exceed {MAX_ANSWERS_BYTES >> 20} MiB; "
+    "send the rest in another batch"
 )
 NULL: Final = Raw(b"null")
-ID_KINDS: Final = set('"-0123456789n')  # how a string, a number and null begin
+ID_KINDS: Final = set('"-0123456789n')  # the first characters of a string, a number and null
 
 
 class _Request(msgspec.Struct):
-    """A request as it came; what it has more is ignored, what it has not is no text at all."""
+    """A request, unparsed. Unknown members are ignored; missing ones are empty."""
 
     jsonrpc: Raw = Raw()
     method: Raw = Raw()
@@ -59,33 +62,35 @@ class _Request(msgspec.Struct):
 
 
 class JsonRpc:
-    """`members`: those of the manager, by name. `callsign`: may stand before a method's name, as may the document's."""
+    """`specs`: the manager's methods. `callsign`: a prefix that method names may have."""
 
     def __init__(
-        self, bus: Bus, dispatcher: Dispatcher, members: Iterable[Member], callsign: str
+        self, bus: Bus, dispatcher: Dispatcher, specs: Iterable[MethodSpec], callsign: str
     ) -> None:
         self._bus = bus
         self._dispatcher = dispatcher
         self._callsign = callsign
-        by_name = {member.name: member for member in members}
+        by_name = {spec.name: spec for spec in specs}
         self._methods = {
-            name: (replace(by_name[name], arguments=params.names()), params, to_dbus)
+            name: (
+                replace(by_name[name], arguments=dict.fromkeys(params.names(), "")),
+                params,
+                to_dbus,
+            )
             for name, (params, to_dbus) in METHODS.items()
         }
         self._served: Served | None = None
 
     def serve(self) -> None:
         """Put the interface on the manager's object."""
-        invoke = Member(
+        invoke = MethodSpec(
             "invoke",
-            "s",
-            ("request",),
-            "s",
-            ("response",),
             self._invoke,
-            itself,
+            {"request": "s"},
+            {"response": "s"},
+            one_result,
             needs_caller=True,
-            largest=MAX_REQUEST_BYTES,
+            max_bytes=MAX_REQUEST_BYTES,
         )
         self._served = self._bus.serve(
             OBJECT_PATH,
@@ -93,7 +98,7 @@ class JsonRpc:
         )
 
     def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
-        """Send a signal of org.rdk.OCIContainer1 as Thunder would, if it does."""
+        """Send a signal of org.rdk.OCIContainer1 in Thunder's form, if Thunder has it."""
         if signal.name not in NOTIFIED:
             return
         params = dict(zip(signal.arguments, arguments, strict=True))
@@ -107,14 +112,14 @@ class JsonRpc:
         )
 
     async def _invoke(self, text: str, caller: Caller) -> str:
-        """The answer to a request or a batch; "" where none is due."""
+        """The answer to a request or a batch; "" if there is none to give."""
         try:
             whole = msgspec.json.decode(text, type=Raw)
             is_batch = _kind(whole) == "["
             batch = msgspec.json.decode(whole, type=list[Raw]) if is_batch else [whole]
             if not 0 < len(batch) <= MAX_BATCH:
                 return _encoded(_failure(NULL, INVALID_REQUEST))
-            # All of them before the first is performed: one may be nested more deeply than can be read.
+            # Parse all before the first is performed: one may be nested too deeply to be read.
             requests = [
                 msgspec.json.decode(raw, type=_Request) if _kind(raw) == "{" else _Request()
                 for raw in batch
@@ -139,41 +144,41 @@ class JsonRpc:
     async def _answer(
         self, request: _Request, caller: Caller, *, is_too_late: bool = False
     ) -> dict[str, Any] | None:
-        """None to a notification. `is_too_late`: it is not done any more."""
+        """The answer, None to a notification. `is_too_late`: refuse it."""
         if not _is_valid(request):
             return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
         body = {"error": _refusal(TOO_MUCH)} if is_too_late else await self._body(request, caller)
         return {"jsonrpc": "2.0", "id": request.id} | body if _kind(request.id) else None
 
     async def _body(self, request: _Request, caller: Caller) -> dict[str, Any]:
-        """The member `result` or `error`."""
+        """The answer's member `result` or `error`."""
         method = self._methods.get(self._word(msgspec.json.decode(request.method, type=str)))
         if method is None:
             return {"error": METHOD_NOT_FOUND}
-        member, params, to_dbus = method
-        call = Call(member, caller.sender, caller)
+        spec, params, to_json = method
+        call = Call(spec, caller.sender, caller=caller)
         await self._dispatcher.perform_inner(call, partial(_arguments, params, request.params))
         if call.refusal is not None:
             return {"error": _refusal(call.refusal)}
-        return {"result": to_dbus(call.result) | {"success": True}}
+        return {"result": to_json(call.result) | {"success": True}}
 
     def _word(self, name: str) -> str:
-        """The method's own name; "" where what stands before it is not ours."""
+        """The method's own name; "" if its prefix is not ours."""
         before, dot, word = name.rpartition(".")
         ours = not dot or before.endswith("OCIContainer.1") or before == f"{self._callsign}.1"
         return word if ours else ""
 
 
 def _kind(raw: Raw) -> str:
-    """The first character, which tells the type of a JSON value; "" of one that is not there.
+    """The first character, which tells the type of a JSON value; "" of a missing one.
 
-    msgspec has left out the blanks before it. The text itself, which may be megabytes, is not copied.
+    msgspec has left out the blanks before it. The text, which may be megabytes, is not copied.
     """
     return bytes(memoryview(raw)[:1]).decode()
 
 
 def _is_valid(request: _Request) -> bool:
-    """Whether it is a request at all: the specification's section 4."""
+    """Whether it is a request (JSON-RPC 2.0, section 4)."""
     return (
         bytes(memoryview(request.jsonrpc)[:6]) == b'"2.0"'
         and _kind(request.method) == '"'
@@ -183,7 +188,7 @@ def _is_valid(request: _Request) -> bool:
 
 
 def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
-    """Raises InvalidArgs, naming the parameter."""
+    """The operation's arguments. Raises InvalidArgs, naming the parameter."""
     if _kind(given) == "[":
         raise InvalidArgs("params: expected an object, since the parameters have names")
     try:
@@ -207,7 +212,7 @@ def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
 
 
 def _refusal(refusal: BridgeError) -> dict[str, Any]:
-    """An error of ours: Thunder's code and message, with what it never told."""
+    """An error of ours: Thunder's code and message, and our D-Bus error as data."""
     kind = INVALID_PARAMS if isinstance(refusal, InvalidArgs) else GENERAL
     return kind | {"data": {"error": refusal.dbus_name, "reason": refusal.text}}
 

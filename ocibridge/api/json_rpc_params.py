@@ -1,7 +1,7 @@
-"""The document's methods as its JSON has them (design 9): what each takes, and what its result looks like.
+"""The methods in JSON: the parameters and the result of each (docs/design.md, JSON-RPC).
 
-Parameters are declared here, once: name, type, and whether it may be left out; JSON null is the same as left out.
-Unknown members are ignored, as Thunder does. The operations are those of org.rdk.OCIContainer1, by the same names.
+A parameter is declared once, with its name, its type, and whether it is optional. JSON null means
+"not given". Unknown members are ignored, as Thunder does.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ class Params(msgspec.Struct):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """What the operation's arguments are called in errors and in the journal."""
+        """The names of the operation's arguments in errors and in the journal."""
         return cls.__struct_fields__
 
     def arguments(self) -> tuple[Any, ...]:
-        """The operation's arguments; what has not been given is "", false or empty."""
+        """The operation's arguments; those not given are "", false or empty."""
         return msgspec.structs.astuple(self)
 
 
@@ -31,7 +31,7 @@ class Nothing(Params):
 
 
 class OfContainer(Params):
-    """A container alone."""
+    """Methods that take only a container."""
 
     containerId: str
 
@@ -57,7 +57,7 @@ class Start(Params):
 
 
 class StartFromSpec(Params):
-    """startContainerFromDobbySpec: the spec itself, its text, or the path of its file; a socket, as the plugin takes it."""
+    """startContainerFromDobbySpec: the spec as an object, as text, or as the path of its file."""
 
     containerId: str
     dobbySpec: str | dict[str, Raw]
@@ -65,7 +65,7 @@ class StartFromSpec(Params):
     westerosSocket: str | None = None
 
     def arguments(self) -> tuple[Any, ...]:
-        """See `Params`; the spec's members are passed on as they came."""
+        """See `Params`. The spec's members are passed on unchanged."""
         spec = (
             self.dobbySpec
             if isinstance(self.dobbySpec, str)
@@ -124,7 +124,7 @@ class RemoveAnnotation(Params):
 
 
 class Mount(Params):
-    """mount, as the plugin has it: `type` is ignored, as there; `options` are flags, separated by commas."""
+    """mount. `type` is ignored, as by the plugin; `options` are flags, separated by commas."""
 
     containerId: str
     source: str
@@ -179,7 +179,7 @@ def _nothing(_: None) -> dict[str, Any]:
     return {}
 
 
-# What each takes, and its result without `success`.
+# For each method: its parameters, and the converter of its result (without `success`).
 METHODS: Final[dict[str, tuple[type[Params], Callable[[Any], dict[str, Any]]]]] = {
     "listContainers": (Nothing, _containers),
     "getContainerState": (OfContainer, _state),

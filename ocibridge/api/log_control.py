@@ -1,6 +1,6 @@
-"""org.freedesktop.LogControl1(5) on the bus: `systemctl service-log-level ocibridge debug` (design 12).
+"""org.freedesktop.LogControl1(5): `systemctl service-log-level ocibridge debug`.
 
-Whom the bus's policy lets call everything may also write; everybody may read.
+Every local user may read. Callers that the bus's policy allows everything may also write.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from ocibridge.text import quoted
 
 
 class LogControl:
-    """The object, whose path and interface are the same in every service."""
+    """The object. Its path and interface are the same in every service."""
 
     def __init__(self, bus: Bus, journal: Journal, callers: Callers) -> None:
         self._bus = bus
@@ -65,7 +65,7 @@ class LogControl:
         return f"log {what} {quoted(word)}: {reason}"
 
     def _tell(self, what: str, sender: str, reason: str = "") -> None:
-        """Log who has set what, or `reason` why it was refused, whatever the level is now."""
+        """Log who set what, or `reason` why it was refused, regardless of the level."""
         spawn(self._record(what, sender, reason), "record a write to LogControl1")
 
     async def _record(self, what: str, sender: str, reason: str) -> None:

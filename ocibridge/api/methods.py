@@ -1,135 +1,185 @@
-"""The methods that are about one container, spelled once: on the manager they take its id, on its own object they do not.
+"""Every method that we serve, declared once, for the manager and for the container objects.
 
-Names, order and types of the arguments are the document's (design 3, 5). A verb without a name on one of the two is not there.
+Names, order and types of the arguments are the plugin document's (docs/design.md, The interface).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ocibridge.api import values
-from ocibridge.api.call import Member, Run, itself, nothing
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bridge.info import Info
-from ocibridge.model import Container
+from ocibridge.bridge.validation import MAX_STRING_BYTES
+from ocibridge.model import Exit
+
+CONTAINER_ID = "containerId"
+
+Operation = Callable[..., Awaitable[Any]]
+OutArguments = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """`on_manager` and `on_container` are its names there; the rest is as with `Member`.
+def no_result(_: Any) -> OutArguments:
+    """No out argument."""
+    return ()
 
-    `run` is an operation of the bridge, whose first argument says which container.
+
+def one_result(result: Any) -> OutArguments:
+    """The result is the one out argument."""
+    return (result,)
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """One method: its names, its arguments and results with their D-Bus types, its operation.
+
+    `name`: on the manager. `on_container`: on a container's object, without the containerId; "" if
+    it is not there. `operation` gets the in arguments; called on a container's object, it gets the
+    container itself in the place of the containerId. `to_dbus` converts its result to the out
+    arguments. `mutating`: each call is logged, with who asked; only trusted callers may make one.
+    `needs_caller`: the operation gets the Caller as its last argument. `long_running`: a call may
+    take for ever, and ends when its caller leaves. `creates`: the container does not exist yet.
+    `max_bytes`: of a string argument.
     """
 
-    on_manager: str
-    on_container: str
-    signature: str
-    arguments: tuple[str, ...]
-    run: Run
-    result_signature: str = ""
-    results: tuple[str, ...] = ()
-    to_dbus: Callable[[Any], tuple[Any, ...]] = nothing
-    changes: bool = True
+    name: str
+    operation: Operation
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, str] = field(default_factory=dict)
+    to_dbus: Callable[[Any], OutArguments] = no_result
+    on_container: str = ""
+    mutating: bool = False
     needs_caller: bool = False
-    waits: bool = False
+    long_running: bool = False
+    creates: bool = False
+    max_bytes: int = MAX_STRING_BYTES
 
-    def manager_member(self) -> Member:
-        """As the manager has it."""
-        return self._member(
-            self.on_manager, "s" + self.signature, ("containerId", *self.arguments), self.run
-        )
+    @cached_property
+    def signature(self) -> str:
+        """Of the in arguments."""
+        return "".join(self.arguments.values())
 
-    def container_member(self, container: Container) -> Member:
-        """As the object of that container has it."""
-        return self._member(
-            self.on_container,
-            self.signature,
-            self.arguments,
-            partial(self.run, container),
-            container,
-        )
+    @cached_property
+    def result_signature(self) -> str:
+        """Of the out arguments."""
+        return "".join(self.results.values())
 
-    def _member(
-        self,
-        name: str,
-        signature: str,
-        arguments: tuple[str, ...],
-        run: Run,
-        container: Container | None = None,
-    ) -> Member:
-        return Member(
-            name,
-            signature,
-            arguments,
-            self.result_signature,
-            self.results,
-            run,
-            self.to_dbus,
-            changes=self.changes,
-            needs_caller=self.needs_caller,
-            waits=self.waits,
-            container=container,
-        )
+    @cached_property
+    def is_open_to_all(self) -> bool:
+        """Every local user may call it: it changes nothing and does not act for its caller."""
+        return not (self.mutating or self.needs_caller)
+
+    def for_container(self) -> "MethodSpec":
+        """As the container objects have it."""
+        rest = {name: kind for name, kind in self.arguments.items() if name != CONTAINER_ID}
+        return replace(self, name=self.on_container, arguments=rest)
 
 
-def verbs(bridge: Bridge) -> tuple[Verb, ...]:
-    """All of them, in the order in which they are shown."""
-    info = Verb(
-        "getContainerInfo",
-        "getInfo",
-        "",
-        (),
-        bridge.container_info,
-        "a{sv}",
-        ("info",),
-        _info,
-        changes=False,
-    )
-    command = ("options", "command")
+def method_specs(bridge: Bridge) -> tuple[MethodSpec, ...]:
+    """All methods of the manager, in the order in which introspection shows them."""
+    return (*_of_the_manager(bridge), *_reading_one(bridge), *_changing_one(bridge))
+
+
+def _of_the_manager(bridge: Bridge) -> tuple[MethodSpec, ...]:
+    """Methods that need no running container."""
+    container = {CONTAINER_ID: "s"}
+    bundle = {"bundlePath": "s", "command": "s", "westerosSocket": "s", "envvar": "as"}
+    spec = {"dobbySpec": "s", "command": "s"}
     return (
-        Verb(
-            "getContainerState",
-            "",
-            "",
-            (),
-            bridge.container_state,
-            "ss",
-            ("containerId", "state"),
-            _state,
-            changes=False,
+        MethodSpec(
+            "listContainers", bridge.list_containers, {}, {"containers": "a(is)"}, one_result
         ),
-        info,
-        Verb("stopContainer", "stop", "b", ("force",), bridge.stop_container, needs_caller=True),
-        Verb("pauseContainer", "pause", "", (), bridge.pause_container),
-        Verb("resumeContainer", "resume", "", (), bridge.resume_container),
-        # The document says execCommand, the plugin's code executeCommand: both are the one method.
-        Verb("execCommand", "exec", "ss", command, bridge.exec_command),
-        Verb("executeCommand", "", "ss", command, bridge.exec_command),
-        Verb("hibernateContainer", "hibernate", "s", ("options",), bridge.hibernate_container),
-        Verb("wakeupContainer", "wakeup", "", (), bridge.wakeup_container),
-        Verb("annotate", "annotate", "ss", ("key", "value"), bridge.annotate),
-        Verb("removeAnnotation", "removeAnnotation", "s", ("key",), bridge.remove_annotation),
-        Verb("mount", "mount", "ssass", ("source", "target", "flags", "data"), bridge.mount),
-        Verb("unmount", "unmount", "s", ("target",), bridge.unmount),
-        Verb(
+        MethodSpec(
+            "startContainer",
+            bridge.start_from_bundle,
+            container | bundle,
+            {"descriptor": "i"},
+            one_result,
+            mutating=True,
+            creates=True,
+        ),
+        MethodSpec(
+            "startContainerFromDobbySpec",
+            bridge.start_from_spec,
+            container | spec,
+            {"descriptor": "i"},
+            one_result,
+            mutating=True,
+            creates=True,
+        ),
+        MethodSpec("getLastExit", bridge.last_exit, container, {"exit": "a{sv}"}, _exit),
+    )
+
+
+def _reading_one(bridge: Bridge) -> tuple[MethodSpec, ...]:
+    """Methods that read the state of one container."""
+    container = {CONTAINER_ID: "s"}
+    return (
+        MethodSpec(
+            "getContainerState",
+            bridge.container_state,
+            container,
+            {CONTAINER_ID: "s", "state": "s"},
+            _state,
+        ),
+        MethodSpec(
+            "getContainerInfo",
+            bridge.container_info,
+            container,
+            {"info": "a{sv}"},
+            _info,
+            on_container="getInfo",
+        ),
+        MethodSpec(
             "waitForState",
-            "waitForState",
-            "st",
-            ("state", "timeoutUsec"),
             bridge.wait_for_state,
-            "s",
-            ("state",),
-            itself,
-            changes=False,
-            waits=True,
+            container | {"state": "s", "timeoutUsec": "t"},
+            {"state": "s"},
+            one_result,
+            on_container="waitForState",
+            long_running=True,
         ),
     )
 
 
-def _info(info: Info) -> tuple[Any, ...]:
+def _changing_one(bridge: Bridge) -> tuple[MethodSpec, ...]:
+    """Methods that change one container. Each succeeds or raises: none has a result."""
+
+    def spec(
+        name: str, on_container: str, operation: Operation, more: dict[str, str] | None = None
+    ) -> MethodSpec:
+        arguments = {CONTAINER_ID: "s"} | (more or {})
+        return MethodSpec(name, operation, arguments, on_container=on_container, mutating=True)
+
+    exec_arguments = {"options": "s", "command": "s"}
+    mount_arguments = {"source": "s", "target": "s", "flags": "as", "data": "s"}
+    annotation = {"key": "s", "value": "s"}
+    return (
+        replace(
+            spec("stopContainer", "stop", bridge.stop_container, {"force": "b"}), needs_caller=True
+        ),
+        spec("pauseContainer", "pause", bridge.pause_container),
+        spec("resumeContainer", "resume", bridge.resume_container),
+        # The document calls it execCommand, the plugin's code executeCommand.
+        spec("execCommand", "exec", bridge.exec_command, exec_arguments),
+        spec("executeCommand", "", bridge.exec_command, exec_arguments),
+        spec("hibernateContainer", "hibernate", bridge.hibernate_container, {"options": "s"}),
+        spec("wakeupContainer", "wakeup", bridge.wakeup_container),
+        spec("annotate", "annotate", bridge.annotate, annotation),
+        spec("removeAnnotation", "removeAnnotation", bridge.remove_annotation, {"key": "s"}),
+        spec("mount", "mount", bridge.mount, mount_arguments),
+        spec("unmount", "unmount", bridge.unmount, {"target": "s"}),
+    )
+
+
+def _exit(record: Exit) -> OutArguments:
+    return (values.exit_record(record),)
+
+
+def _info(info: Info) -> OutArguments:
     return (values.dictionary(info.value),)
 
 
-def _state(found: tuple[str, Any]) -> tuple[Any, ...]:
+def _state(found: tuple[str, Any]) -> OutArguments:
     return found

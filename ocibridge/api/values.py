@@ -1,4 +1,4 @@
-"""Values of ours, and of JSON, as values of D-Bus, nothing dropped (design 3, 5)."""
+"""Our values, and JSON values, as D-Bus values (docs/design.md, Info as D-Bus values)."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ Variant = tuple[str, Any]
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
 UINT64_MAX: Final = (1 << 64) - 1
-# What a D-Bus string cannot hold: NUL ends it silently, a lone surrogate has no UTF-8.
+# What a D-Bus string cannot hold: NUL cuts it silently, a lone surrogate has no UTF-8 form.
 UNFIT: Final = {0: "\ufffd"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
@@ -60,24 +60,24 @@ def _array(values: list[Any]) -> Variant:
 
 
 def exit_record(record: Exit) -> dict[str, Variant]:
-    """An exit as `a{sv}`; what is not known is left out."""
-    told: dict[str, Variant] = {"Reason": ("s", record.reason.value)}
+    """An exit as `a{sv}`; unknown fields are left out."""
+    fields: dict[str, Variant] = {"Reason": ("s", record.reason.value)}
     if record.wait_status is not None:
-        told["WaitStatus"] = "i", record.wait_status
+        fields["WaitStatus"] = "i", record.wait_status
     if record.exit_code is not None:
-        told["ExitCode"] = "i", record.exit_code
+        fields["ExitCode"] = "i", record.exit_code
     if record.signal is not None:
-        told |= {"Signal": ("i", record.signal), "CoreDumped": ("b", record.core_dumped)}
+        fields |= {"Signal": ("i", record.signal), "CoreDumped": ("b", record.core_dumped)}
     if record.requested_by is not None:
-        told["RequestedBy"] = "a{sv}", _requester(record.requested_by)
-    return told | {"StartedAt": ("t", record.started_at), "StoppedAt": ("t", record.stopped_at)}
+        fields["RequestedBy"] = "a{sv}", _requester(record.requested_by)
+    return fields | {"StartedAt": ("t", record.started_at), "StoppedAt": ("t", record.stopped_at)}
 
 
 def _requester(caller: Caller) -> dict[str, Variant]:
-    """Who asked; without what the bus did not tell in time."""
-    told: dict[str, Variant] = {"Sender": ("s", caller.sender)}
+    """Who asked for the stop; unknown fields are left out."""
+    fields: dict[str, Variant] = {"Sender": ("s", caller.sender)}
     if caller.uid >= 0:
-        told["Uid"] = "u", caller.uid
+        fields["Uid"] = "u", caller.uid
     if caller.pid >= 0:
-        told |= {"Pid": ("u", caller.pid), "Comm": ("s", text(caller.comm))}
-    return told
+        fields |= {"Pid": ("u", caller.pid), "Comm": ("s", text(caller.comm))}
+    return fields

@@ -1,4 +1,4 @@
-"""Which calls may be under way: counted by user from arrival, with places kept for who is trusted (design 11)."""
+"""Admission: calls are counted by user from arrival (docs/design.md, Floods)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 
 from ocibridge.api import admission
 from ocibridge.api.admission import Admission
-from ocibridge.api.call import Call, Member, nothing
+from ocibridge.api.call import Call
+from ocibridge.api.methods import MethodSpec
 from ocibridge.config.schema import Config, Limits, Settings
 from ocibridge.errors import LimitsExceeded
 from ocibridge.model import Caller
@@ -17,18 +18,9 @@ async def run(*_: Any) -> None:
     """What the members would do."""
 
 
-READ = Member("listContainers", "", (), "a(is)", ("containers",), run, nothing)
-WAIT = Member(
-    "waitForState",
-    "sst",
-    ("containerId", "state", "timeoutUsec"),
-    "s",
-    ("state",),
-    run,
-    nothing,
-    waits=True,
-)
-CHANGE = Member("stopContainer", "sb", ("containerId", "force"), "", (), run, nothing, changes=True)
+READ = MethodSpec("listContainers", run)
+WAIT = MethodSpec("waitForState", run, long_running=True)
+CHANGE = MethodSpec("stopContainer", run, mutating=True)
 
 
 class FakeCallers:
@@ -61,10 +53,10 @@ def admit(callers: FakeCallers) -> Callable[..., list[Call]]:
     """Admits so many calls of a sender; those that got a place."""
     gate = Admission(callers, Settings(Config(limits=Limits(per_caller=64, per_user=512))))  # type: ignore[arg-type] # a fake
 
-    def admit_calls(member: Member, sender: str, count: int = 1) -> list[Call]:
+    def admit_calls(spec: MethodSpec, sender: str, count: int = 1) -> list[Call]:
         admitted = []
         for _ in range(count):
-            call = Call(member, sender)
+            call = Call(spec, sender)
             try:
                 gate.admit(call)
             except LimitsExceeded:

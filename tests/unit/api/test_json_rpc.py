@@ -7,10 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ocibridge.api.call import Call, Member
+from ocibridge.api.call import Call
 from ocibridge.api.dispatcher import Dispatcher
 from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.json_rpc_params import METHODS
+from ocibridge.api.methods import MethodSpec
 from ocibridge.bridge.info import Info
 from ocibridge.bus.connection import Bus
 from ocibridge.errors import BridgeError, NoSuchContainer
@@ -26,7 +27,7 @@ RESULTS = {
 
 
 class Operations:
-    """Stands in for the boundary: each operation succeeds, but with a container that is not there."""
+    """In the place of the dispatcher: each operation succeeds, except for an unknown container."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -34,10 +35,10 @@ class Operations:
     async def perform_inner(self, call: Call, arguments: Any) -> None:
         try:
             given = arguments()
-            self.calls.append((call.member.name, *given))
+            self.calls.append((call.spec.name, *given))
             if given[:1] == ("nosuch",):
                 raise NoSuchContainer("there is no container nosuch")
-            call.result = RESULTS.get(call.member.name)
+            call.result = RESULTS.get(call.spec.name)
         except BridgeError as error:
             call.refusal = error
 
@@ -48,7 +49,7 @@ async def never(*_: Any) -> None:
 
 def face(callsign: str = "org.rdk.OCIContainer") -> tuple[JsonRpc, Operations]:
     operations = Operations()
-    members = [Member(name, "", (), "", (), never) for name in METHODS]
+    members = [MethodSpec(name, never) for name in METHODS]
     return JsonRpc(cast("Bus", None), cast("Dispatcher", operations), members, callsign), operations
 
 
