@@ -1,5 +1,5 @@
 #!/bin/sh
-# Post a Thunder request, from a file or from standard input, and print the answer: only the transport is another.
+# Post a Thunder request, from a file or from standard input, and print the answer.
 # Usage: [BUS=--user] thunder.sh [FILE]
 set -eu
 request=$(cat "${1:--}")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Prints each container and its state, now and whenever it changes; asks once (GetManagedObjects), then only listens."""
+"""Print each container and its state, now and at each change: ask once, then only listen."""
 
 from gi.repository import Gio, GLib
 
@@ -15,15 +15,15 @@ manager = Gio.DBusObjectManagerClient.new_for_bus_sync(
 )
 
 
-def tell(container: Gio.DBusProxy) -> None:
+def show(container: Gio.DBusProxy) -> None:
     print(*(container.get_cached_property(name).unpack() for name in ("Id", "State")), flush=True)
 
 
-for there in manager.get_objects():
-    tell(there.get_interface(CONTAINER))
-manager.connect("object-added", lambda _, added: tell(added.get_interface(CONTAINER)))
+for known in manager.get_objects():
+    show(known.get_interface(CONTAINER))
+manager.connect("object-added", lambda _, added: show(added.get_interface(CONTAINER)))
 manager.connect(
     "interface-proxy-properties-changed",
-    lambda _, __, it, changed, ___: tell(it) if "State" in changed.unpack() else None,
+    lambda _, __, it, changed, ___: show(it) if "State" in changed.unpack() else None,
 )
 GLib.MainLoop().run()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The same in a shell: listen first, then ask once, so that nothing falls between.
+# Print each container and its state. Listen first, then ask once, so that no change is missed.
 on="--session -d org.rdk.OCIContainer"
 stdbuf -oL gdbus monitor $on | sed -un "s/.*onContainerStateChanged ('\(.*\)', '\(.*\)')/\1 \2/p" &
 gdbus call $on -o /org/rdk/OCIContainer -m org.freedesktop.DBus.ObjectManager.GetManagedObjects |

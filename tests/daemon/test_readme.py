@@ -1,4 +1,4 @@
-"""The README's own lines, typed into a shell beside `make run`: the replies are as it shows them."""
+"""The commands of the README and of docs/, typed into a shell beside `make run`."""
 
 import os
 import re
@@ -12,13 +12,23 @@ import pytest
 
 from tests.fake_dobby.processes import ROOT, Process, next_line
 
-BOUND = 30
+BOUND = 30  # seconds; a bound for what hangs, not a measure
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+THUNDER = ROOT / "docs" / "thunder.md"
+EXAMPLES = ROOT / "examples"
+SHOWN = {"client.py": README, "watch.py": TUTORIAL, "watch.sh": TUTORIAL, "thunder.sh": THUNDER}
+OCI = (
+    "oci() { busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer"
+    ' org.rdk.OCIContainer1 "$@"; }; oci'
+)
+SLEEP = '"$PWD/examples/bundles/sleep"'
 
 
 @pytest.fixture
 def running() -> Iterator[tuple[Process, list[str]]]:
-    """`make run`, started as a shell without job control does (SIGINT ignored), and what it has printed."""
+    """`make run`, and what it printed. SIGINT is ignored, as in a shell without job control."""
     command = [
         "bash",
         "-c",
@@ -36,7 +46,7 @@ def running() -> Iterator[tuple[Process, list[str]]]:
 
 
 def shell(script: str, address: str = "") -> str:
-    """What a bash says to it, both streams in their order."""
+    """What bash prints, both streams in their order."""
     environment = os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}
     command = ["bash", "-c", script]
     done = subprocess.run(
@@ -57,7 +67,7 @@ def exported(lines: list[str]) -> str:
 
 
 def steps(text: str) -> list[tuple[str, str]]:
-    """(command, what it prints) of each `$` line of the blocks."""
+    """(command, output) of each `$` line of the console blocks."""
     found = []
     for block in BLOCK.findall(text):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -66,16 +76,36 @@ def steps(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def fits(shown: str, said: str) -> bool:
-    """Equal, where "…" stands for anything."""
-    return re.fullmatch(".*?".join(map(re.escape, shown.split("…"))), said, re.DOTALL) is not None
+def fits(expected: str, said: str) -> bool:
+    """Whether they are equal; "…" stands for anything."""
+    return (
+        re.fullmatch(".*?".join(map(re.escape, expected.split("…"))), said, re.DOTALL) is not None
+    )
 
 
-def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
+def type_all(lines: list[tuple[str, str]], address: str) -> None:
+    """Type the commands one after the other; a shell function is there for those that follow it."""
+    functions: dict[str, str] = {}
+    for command, output in lines:
+        if re.match(r"\w+\(\) {", command):
+            functions[command.partition("(")[0]] = command
+        said = shell("\n".join([*functions.values(), command]), address)
+        assert fits(output.rstrip("\n"), said.strip("\n")), f"$ {command}\n{said}"
+
+
+@pytest.mark.parametrize("page", [README, THUNDER], ids=lambda path: path.name)
+def test_every_command_of_a_page(running: tuple[Process, list[str]], page: Path) -> None:
+    lines = steps(page.read_text())
+    assert lines
+    type_all(lines, exported(running[1]))
+
+
+def test_every_command_of_the_tutorial(running: tuple[Process, list[str]]) -> None:
+    """Its first monitor listens meanwhile, and hears what the page shows."""
     address = exported(running[1])
-    lines = steps((ROOT / "README.md").read_text())
+    lines = steps(TUTORIAL.read_text())
     monitors = [step for step in lines if step[0].startswith("gdbus monitor")]
-    (monitor, shown) = monitors[0]
+    (monitor, expected) = monitors[0]
     with Process(
         ["stdbuf", "-oL", *monitor.split()],
         {"DBUS_SESSION_BUS_ADDRESS": address},
@@ -83,23 +113,34 @@ def test_every_line_of_the_readme(running: tuple[Process, list[str]]) -> None:
     ) as listener:
         while "is owned by" not in next_line(listener.child, BOUND):
             pass
-        functions: dict[str, str] = {}
-        for command, output in (step for step in lines if step not in monitors):
-            if re.match(r"\w+\(\) {", command):
-                functions[command.partition("(")[0]] = command
-            said = shell("\n".join([*functions.values(), command]), address)
-            assert fits(output.rstrip("\n"), said.strip("\n")), f"$ {command}\n{said}"
-        told = [next_line(listener.child, BOUND)]
-        while "InterfacesRemoved" not in told[-1]:
-            told.append(next_line(listener.child, BOUND))
-    heard = "\n".join(
-        line for line in told if "ContainerCount" not in line and "JsonRpc.notification" not in line
+        type_all([step for step in lines if step not in monitors], address)
+        heard = [next_line(listener.child, BOUND)]
+        while "InterfacesRemoved" not in heard[-1]:
+            heard.append(next_line(listener.child, BOUND))
+    text = "\n".join(
+        line
+        for line in heard
+        if "ContainerCount" not in line and "JsonRpc.notification" not in line
     )
-    assert fits(shown.rstrip("\n"), heard), heard
+    assert fits(expected.rstrip("\n"), text), text
 
 
-def test_the_recipe_is_the_example() -> None:
-    assert (ROOT / "examples" / "thunder.sh").read_text() in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("example", SHOWN)
+def test_a_page_shows_the_example(example: str) -> None:
+    assert (EXAMPLES / example).read_text() in SHOWN[example].read_text()
+
+
+def test_the_client(running: tuple[Process, list[str]]) -> None:
+    """It starts a container, hears of its end, and passes on what an error says."""
+    address = exported(running[1])
+    command = [str(EXAMPLES / "client.py"), "Demo", str(EXAMPLES / "bundles" / "sleep")]
+    environment = {"DBUS_SESSION_BUS_ADDRESS": address}
+    with Process(command, environment, stdout=subprocess.PIPE) as client:
+        assert next_line(client.child, BOUND).startswith("descriptor ")
+        assert "ContainerExists" in shell(" ".join(command), address)
+        assert shell(f"{OCI} stopContainer sb Demo false", address) == ""
+        assert next_line(client.child, BOUND) == "requested"
+        assert client.child.wait(BOUND) == 0
 
 
 def maybe_line(process: Process) -> str:
@@ -112,31 +153,29 @@ def maybe_line(process: Process) -> str:
 
 @pytest.mark.parametrize("program", ["watch.py", "watch.sh"])
 def test_the_clients_that_only_listen(running: tuple[Process, list[str]], program: str) -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert (ROOT / "examples" / program).read_text() in readme
     address = exported(running[1])
-    oci = 'oci() { busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }; oci '
-    sleep = '"$PWD/examples/bundles/sleep" "" "" 0'
-    shell(f"{oci} startContainer ssssas Early {sleep}", address)
+    sleep = f'{SLEEP} "" "" 0'
+    shell(f"{OCI} startContainer ssssas Early {sleep}", address)
     with Process(
-        [str(ROOT / "examples" / program)],
+        [str(EXAMPLES / program)],
         {"DBUS_SESSION_BUS_ADDRESS": address},
         stdout=subprocess.PIPE,
     ) as client:
         assert next_line(client.child, BOUND) == "Early Running"
-        while not (heard := maybe_line(client)):  # until the shell's monitor listens as well
-            shell(f"{oci} pauseContainer s Early; oci resumeContainer s Early", address)
+        while not (heard := maybe_line(client)):  # until the shell's monitor listens, too
+            shell(f"{OCI} pauseContainer s Early; oci resumeContainer s Early", address)
         assert heard == "Early Paused"
         shell(
-            f"{oci} startContainer ssssas App {sleep}; oci pauseContainer s App; oci stopContainer sb App true",
+            f"{OCI} startContainer ssssas App {sleep}; oci pauseContainer s App;"
+            " oci stopContainer sb App true",
             address,
         )
         while "App" not in heard:
             heard = next_line(client.child, BOUND)
-        told = [heard, *(next_line(client.child, BOUND) for _ in range(2))]
+        lines = [heard, *(next_line(client.child, BOUND) for _ in range(2))]
         os.killpg(client.child.pid, signal.SIGTERM)
-    assert told == ["App Running", "App Paused", "App Stopped"]
-    assert "\n".join(told) in readme
+    assert lines == ["App Running", "App Paused", "App Stopped"]
+    assert "\n".join(lines) in TUTORIAL.read_text()
 
 
 def test_what_make_run_prints_can_be_pasted(running: tuple[Process, list[str]]) -> None:

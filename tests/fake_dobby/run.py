@@ -19,7 +19,7 @@ oci listContainers
 busctl --user get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus ContainerCount
 busctl --user --no-pager introspect org.rdk.OCIContainer /org/rdk/OCIContainer
 
-The README's first session goes on from here. Ctrl-C ends it all.
+docs/tutorial.md goes on from here. Ctrl-C ends it all.
 """
 
 

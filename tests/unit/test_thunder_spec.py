@@ -19,7 +19,7 @@ TYPES = {"string": str, "boolean": bool, "array": list[str]}
 OF_THE_PLUGIN = {
     "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation", "mount", "unmount",
 }  # fmt: skip
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "thunder.md"
 XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"
 
 
@@ -84,11 +84,11 @@ def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
     ] + extra
 
 
-ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', README.read_text(), re.MULTILINE)
+ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', GUIDE.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("request_", "line"), ROWS)
-def test_a_row_of_the_readme(request_: str, line: str) -> None:
+def test_a_row_of_the_guide(request_: str, line: str) -> None:
     """The busctl line says to D-Bus what the Thunder request says."""
     asked = json.loads(request_)
     given = METHODS[asked["method"]][0]
