@@ -1,4 +1,4 @@
-"""`make bench`: measure, and write the tables, the picture and the figures themselves."""
+"""`make bench`: measure, and write the tables, the plot and the raw figures."""
 
 import argparse
 import os
@@ -80,7 +80,7 @@ def _say(what: str) -> None:
 
 
 def main() -> None:
-    """Run."""
+    """Run the benchmark."""
     options = _options()
     kept = options.into / "results.json"
     figures = Figures.kept(kept) if options.again else _measure(options)

@@ -1,4 +1,4 @@
-"""A daemon's life: how soon it is ready, what it keeps, what it costs when nobody asks, and after very many calls."""
+"""The process over time: time to ready, idle cost, and growth over very many calls."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ MIXTURE: Final = (
 
 @dataclass(frozen=True)
 class Birth:
-    """Median seconds of many starts: until READY=1, and of a Python that does nothing."""
+    """Medians over many starts, in seconds: until READY=1, and of a Python that does nothing."""
 
     ready: float
     python: float
@@ -50,7 +50,7 @@ class Birth:
 
 @dataclass(frozen=True)
 class Age:
-    """After so many calls: memory in MiB, open files."""
+    """After that many calls: memory in MiB, and open files."""
 
     calls: int
     memory: float
@@ -59,7 +59,7 @@ class Age:
 
 @dataclass(frozen=True)
 class Idle:
-    """Seconds watched with containers and nobody asking, the CPU time in them, and how often it woke."""
+    """With containers and no calls: seconds observed, CPU seconds used, and wake-ups."""
 
     seconds: float
     cpu: float
@@ -67,7 +67,7 @@ class Idle:
 
 
 def birth(times: int) -> Birth:
-    """Start to READY, before a Dobby that is ready."""
+    """From the start to READY, with a Dobby that is ready."""
     with memory_directory() as directory, private_bus() as address, backend(address, 10):
         until_owned(address, "org.rdk.dobby")
         ready = [_until_ready(address, directory) for _ in range(times)]
@@ -100,7 +100,7 @@ def _until_over(command: list[str]) -> float:
 
 
 def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
-    """Left alone first, then asked for so many calls, of all kinds that read."""
+    """First idle, then with that many calls of all read-only kinds."""
     with memory_directory() as directory, private_bus() as address, backend(address, CONTAINERS):
         until_owned(address, "org.rdk.dobby")
         with ocibridge(
@@ -113,7 +113,7 @@ def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
 
 def _idle(pid: int, seconds: float) -> Idle:
     before, woken = cpu_seconds(pid), _wakeups(pid)
-    time.sleep(seconds)  # what is measured is that nothing happens
+    time.sleep(seconds)  # measures that nothing happens
     return Idle(seconds, cpu_seconds(pid) - before, _wakeups(pid) - woken)
 
 

@@ -1,4 +1,4 @@
-"""The programs of the benchmark: those in C, compiled on demand, and what they and the forwarders cost."""
+"""The programs of the benchmark: those in C, compiled on demand, and what processes cost."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ BUILT: Final = ROOT / "build" / "benchmarks"
 
 
 def compiled(name: str) -> str:
-    """The path of that program of ours in C, compiled if its sources are newer."""
+    """The path of that C program. It is compiled if its sources are newer."""
     program = BUILT / name
     sources = [SOURCES / f"{name}.c", SOURCES / "names.h"]
     if not program.exists() or program.stat().st_mtime < max(
@@ -48,7 +48,7 @@ def until_owned(address: str, name: str) -> None:
 
 
 def bus_process(address: str) -> int:
-    """The process id of the bus itself."""
+    """The process id of the bus."""
     driver = "org.freedesktop.DBus"
     call = [
         "busctl",
@@ -65,18 +65,18 @@ def bus_process(address: str) -> int:
 
 
 def memory_directory() -> "tempfile.TemporaryDirectory[str]":
-    """A directory in memory, as /run is."""
+    """A directory in memory, like /run."""
     return tempfile.TemporaryDirectory(prefix="ocibridge-bench-", dir="/dev/shm")
 
 
 def cpu_seconds(pid: int) -> float:
-    """The time that a process has spent on a CPU so far, to the nanosecond (proc_pid_schedstat)."""
+    """The CPU time of a process so far, in seconds (from schedstat, exact to the nanosecond)."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory_mib(pid: int) -> float:
-    """What a process has in memory (VmRSS), in MiB."""
+    """The memory of a process (VmRSS), in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
@@ -88,7 +88,7 @@ def descriptors(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Target:
-    """What is called: whose method, and what its one argument is: "i" a descriptor, "s" an id, "" none."""
+    """The method to call, and its one argument: "i" a descriptor, "s" an id, "" none."""
 
     name: str
     path: str
@@ -99,7 +99,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of calls showed. Latencies in microseconds."""
+    """The result of a run of calls. Latencies in microseconds."""
 
     calls: int
     seconds: float
@@ -108,7 +108,10 @@ class Load:
 
 
 def load(address: str, target: Target, depth: int, seconds: float, containers: int) -> Load:
-    """Call for some seconds, `depth` at once. A call that fails ends the benchmark: its figures would say nothing."""
+    """Call for that many seconds, with `depth` in flight.
+
+    A failed call ends the benchmark, since its figures would mean nothing.
+    """
     arguments = [
         compiled("load"),
         target.name,

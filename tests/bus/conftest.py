@@ -1,4 +1,7 @@
-"""A private bus for each test, and what runs on it: the stand-in Dobby as a process, ocibridge in the test's own loop."""
+"""A private bus for each test.
+
+On it, the fake Dobby runs as a process, and ocibridge in the event loop of the test.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +30,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 async def client(address: str) -> AsyncIterator[Client]:
-    """Somebody on the bus."""
+    """A client on the bus."""
     bus = await Bus.open(address)
     yield Client(bus)
     bus.close()
@@ -35,7 +38,7 @@ async def client(address: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
-    """Starts stand-in Dobbies, and ends those that still run."""
+    """Starts fake Dobbies. The ones still running at the end are stopped."""
     with ExitStack() as stack:
 
         def start(**parameters: Any) -> Process:
@@ -48,7 +51,10 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
 async def start_bridge(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Any]]:
-    """Starts ocibridge; a coroutine function that takes the keys of the configuration, and returns when the name is owned."""
+    """Starts ocibridge.
+
+    A coroutine function that takes configuration keys. It returns once the bus name is owned.
+    """
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     journal = Journal("debug")
     running: list[tuple[Daemon, asyncio.Task[int]]] = []
@@ -69,13 +75,13 @@ async def start_bridge(
 
 @pytest.fixture
 def dobby_process(start_dobby: StartDobby) -> Process:
-    """The stand-in Dobby with its defaults."""
+    """The fake Dobby with default parameters."""
     return start_dobby()
 
 
 @pytest.fixture
 async def oci(client: Client, dobby_process: Process, start_bridge: Callable[..., Any]) -> Client:
-    """A caller of an ocibridge that is ready, its ears open to both."""
+    """A client of an ocibridge that is ready. It records the signals of both daemons."""
     assert dobby_process.child.poll() is None
     await start_bridge()
     await client.listen()

@@ -1,4 +1,4 @@
-"""A change of state that another one overtakes: nobody is blamed for it."""
+"""Transitions that another transition overtakes: the error does not blame the wrong party."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.fake_dobby.client import Client
 async def hibernating(
     client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
 ) -> Client:
-    """A container in front of a Dobby that can hibernate."""
+    """A container, and a Dobby that supports hibernation."""
     start_dobby(hibernation=True)
     await start_bridge(timeouts=Timeouts(hibernate=Duration(2)))
     await client.listen()
@@ -41,7 +41,7 @@ async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(
 
 
 async def test_a_wakeup_before_the_next_look_does_not_blame_memcr(hibernating: Client) -> None:
-    """Awoken is all that is heard of it."""
+    """Only the Awoken signal is seen."""
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until(
         lambda: any(

@@ -1,4 +1,7 @@
-"""Dobby absent, starting, killed, replaced, deaf, mute: what callers are told, and that nobody has to restart us."""
+"""Dobby absent, starting, killed, replaced, deaf or stalled.
+
+What callers are told. ocibridge recovers without a restart.
+"""
 
 import asyncio
 import gc
@@ -59,7 +62,7 @@ async def test_absent_then_there_then_gone(
     await client.until_property("DobbyStatus", wanted="absent")
     await every_call_is_unavailable(client)
     assert await client.property("ContainerCount") == 0
-    # Gone first, then the ends.
+    # DobbyAvailable first, then the ends.
     assert client.heard("onContainerStarted", "onContainerStopped") == [
         ("onContainerStarted", 734, "app"),
         ("onContainerStopped", 734, "app"),
@@ -93,7 +96,10 @@ async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path
 
 
 async def test_replaced_without_a_gap(oci: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
-    """A second Dobby takes the name: the first one's containers end, and what it says from then on counts for nothing."""
+    """A second Dobby takes the name.
+
+    The containers of the first one end, and its later signals are ignored.
+    """
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     slow = str(make_bundle(tmp_path, "slow-start", start="1500"))
     start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", slow, "", "", []))
@@ -102,7 +108,7 @@ async def test_replaced_without_a_gap(oci: Client, start_dobby: StartDobby, tmp_
     assert (await start)[0] == "DobbyUnavailable"
     await oci.until_signal("onContainerStopped", 734, "app")
     await oci.until_property("DobbyAvailable", wanted=True)
-    await oci.until_heard(2, "Started")  # the first Dobby's "slow" has started after all
+    await oci.until_heard(2, "Started")  # the first Dobby's "slow" did start
     assert await oci.oci("listContainers") == []
     assert oci.heard("onContainerStarted", "onContainerStopped") == [STARTED, STOPPED]
 
@@ -156,7 +162,7 @@ async def test_containers_that_were_there_before_us(
     await client.dobby("Pause", "i", 879)
     await start_bridge()
 
-    # The name is ours only once the first picture is in.
+    # The name is requested only after the first snapshot.
     assert await client.property("ContainerCount") == 2
     assert client.heard("onContainerStarted") == [
         ("onContainerStarted", 879, "a"),
@@ -216,7 +222,7 @@ async def test_another_dobbys_containers_are_not_taken_for_those_we_knew(
     await client.until_property("DobbyAvailable", wanted=False)
     start_dobby()
     await client.until_property("DobbyAvailable", wanted=True)
-    # The same id and the same descriptor, another container.
+    # The same id and descriptor, but another container.
     assert await client.start("app", make_bundle(tmp_path, "sleep")) == 734
     assert (await client.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
@@ -250,7 +256,7 @@ async def test_deaf_and_well_again(
     assert (name, "restart" in said) == ("DobbyUnavailable", True)
     assert await oci.property("DobbyStatus") == "deaf"
     assert await oci.property("DobbyAvailable") is False
-    # They run, and their signals still come.
+    # The containers still run, and their signals still arrive.
     assert await oci.property("ContainerCount") == 1
     await every_call_is_unavailable(oci)
 
@@ -360,7 +366,7 @@ async def test_a_silent_end_that_could_not_be_looked_into_is_found_by_the_next_l
     assert await oci.oci("listContainers") == []
     await oci.start(
         "slow", make_bundle(tmp_path, "slow-start", start="1500")
-    )  # Dobby is held while it is looked into
+    )  # Dobby is busy when the end is checked
     assert await oci.oci("listContainers") == [(879, "slow")]
     await oci.until_signal("onContainerStopped", 734, "app")
     assert await oci.property("ContainerCount") == 1
@@ -395,7 +401,7 @@ async def test_a_forged_signal_changes_nothing(oci: Client, address: str, tmp_pa
         for destination in (
             [],
             [f"--destination={owner}"],
-        ):  # broadcast, and straight to us past the match
+        ):  # broadcast, and unicast, which bypasses the match rule
             emit = [
                 "busctl",
                 f"--address={address}",
@@ -429,7 +435,7 @@ async def test_what_is_known_of_a_bundle_is_kept_before_its_start_goes_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed at that very moment, we must still know after our restart that a getContainerInfo would kill Dobby."""
+    """If ocibridge is killed then, it must still know that getContainerInfo would kill Dobby."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

@@ -1,5 +1,8 @@
-"""What would harm Dobby or the box is refused, and neither comes to harm: against a stand-in that shows it."""
-# ruff: noqa: S108 - /tmp is where Dobby has its tunnels
+"""Requests that would harm Dobby or the host are refused.
+
+The fake Dobby reproduces the harm.
+"""
+# ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 
 import json
 import os
@@ -26,7 +29,7 @@ CALLS_THAT_MAY_KILL: list[tuple[Any, ...]] = [
 
 @pytest.fixture
 async def app(oci: Client, tmp_path: Path) -> Client:
-    """A caller, and a container "app"."""
+    """A client, and a running container "app"."""
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     return oci
 
@@ -75,7 +78,7 @@ async def faked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Client:
-    """As `app`, where both Dobby and ocibridge take the file `mountinfo` for the machine's."""
+    """Like `app`, but Dobby and ocibridge read the file `mountinfo` instead of the host's."""
     file = tmp_path / "mountinfo"
     file.write_text("")
     monkeypatch.setattr(mounts, "THIS_HOST", mounts.THIS_HOST._replace(mountinfo=str(file)))
@@ -113,7 +116,7 @@ async def test_a_mount_that_was_left_behind_stops_all_others(faked: Client, tmp_
 async def test_what_is_mounted_is_the_resolved_path(
     oci: Client, app: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A symbolic link that is turned to the root directory after the check leads nowhere."""
+    """A symbolic link that is changed to point to / after the check has no effect."""
     del oci
     sent: list[str] = []
     (tmp_path / "source").mkdir()
@@ -169,11 +172,11 @@ async def test_a_damaged_config_beside_an_intact_one_is_dobbys_to_recover(
     assert (await oci.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
 
-# What kills Dobby after a start.
+# Requests that would kill Dobby after a start.
 
 
 async def check_refused(client: Client, process: Process) -> None:
-    """None of the calls that look into a container's plugins gets through, and Dobby lives."""
+    """Calls that read a container's plugins are refused, and Dobby survives."""
     for call in CALLS_THAT_MAY_KILL:
         name, said = await client.refused(*call)
         assert (name, "crash Dobby" in said) == ("NotSupported", True), (call, name, said)
@@ -225,7 +228,7 @@ async def test_a_spec_with_any_plugin(oci: Client, member: str) -> None:
 
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Has ocibridge, which runs in this process, not see that directory; the stand-in sees it."""
+    """Hides a directory from ocibridge, which runs in this process. The fake Dobby sees it."""
     listdir = os.listdir
 
     def hide(hidden: Path) -> None:
@@ -246,7 +249,10 @@ async def test_a_bundle_of_ours_that_we_could_not_read(
     tmp_path: Path,
     hidden: Callable[[Path], None],
 ) -> None:
-    """It may have no plugins: then Dobby dies, and every next one. Also after our own restart."""
+    """It may have no plugins.
+
+    Then GetInfo would kill Dobby, and every later Dobby. Holds after our own restart too.
+    """
     process = start_dobby(remains=str(tmp_path / "remains"))
     first = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

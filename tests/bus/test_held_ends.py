@@ -1,4 +1,7 @@
-"""Ends by SIGTERM or SIGKILL that nobody asked for: held back for a moment, since Dobby itself may be leaving."""
+"""Ends by SIGTERM or SIGKILL that no caller requested.
+
+They are held back for a moment, since Dobby itself may be shutting down.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -19,13 +22,13 @@ MINUTE = 60_000_000
 
 @pytest.fixture
 async def app(oci: Client, tmp_path: Path) -> Client:
-    """With a container that runs."""
+    """A running container "app"."""
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     return oci
 
 
 def told(client: Client) -> list[tuple[Any, ...]]:
-    """What was told of the ends, and of Dobby's being there, in order."""
+    """The reported ends and changes of DobbyAvailable, in order."""
     lines: list[tuple[Any, ...]] = []
     for member, body in client.signals:
         if member == "PropertiesChanged" and body[0] == INTERFACE and "DobbyAvailable" in body[1]:
@@ -95,7 +98,7 @@ async def test_who_needs_to_know_ends_the_holding(app: Client, tmp_path: Path, w
 
 async def test_who_waits_already_is_told_at_once(app: Client) -> None:
     wait = asyncio.create_task(app.oci("waitForState", "sst", "734", "Paused", MINUTE))
-    await app.oci("listContainers")  # calls of one client are taken in their order
+    await app.oci("listContainers")  # the bus keeps the order of calls of one client
     app.signals.clear()
     await app.fate("Exits", "si", "app", 9)
     assert await wait == "Stopped"

@@ -1,4 +1,4 @@
-"""The interface as the system bus shows it: the checked-in file, what lives on the bus, and who gets through."""
+"""The interface on the system bus: as checked in, as introspected, and as another user sees it."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ NOBODY = 65534
 
 
 def canonical(interface: ET.Element) -> list[str]:
-    """One line a member, in their order, white space and comments apart."""
+    """One line per member, in order, without white space and comments."""
     for element in interface.iter():
         element.text = element.tail = None
     return [ET.tostring(member, encoding="unicode") for member in interface]
@@ -38,7 +38,7 @@ def canonical(interface: ET.Element) -> list[str]:
 async def system(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """ocibridge with its bus opened as *the* system bus, where sd-bus checks privileges by itself."""
+    """ocibridge on *the* system bus, where sd-bus itself checks privileges."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
     daemon = Daemon(await Bus.open("system"), "test", Config(), Config, Journal("warning"))
@@ -50,7 +50,7 @@ async def system(
 
 
 async def live(system: Client, path: str, interface: str) -> ET.Element:
-    """An interface as the running object shows it."""
+    """An interface as introspection shows it."""
     (text,) = await system.call(
         "org.rdk.OCIContainer", path, "org.freedesktop.DBus.Introspectable", "Introspect"
     )
@@ -60,7 +60,7 @@ async def live(system: Client, path: str, interface: str) -> ET.Element:
 
 @pytest.fixture
 async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
-    """The path of a container's object."""
+    """The path of a container object."""
     start_dobby()
     await system.until_property("DobbyAvailable", wanted=True)
     await system.start("app", make_bundle(tmp_path, "sleep"))
@@ -91,7 +91,7 @@ async def test_every_argument_has_a_name(system: Client, app: str) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
-    """sd-bus refuses callers of another uid every member that is not flagged, on a system bus alone."""
+    """On a system bus, sd-bus refuses other users each member without the "unprivileged" flag."""
     said: dict[tuple[str, str], str] = {}
     for path, interface in (
         (OBJECT_PATH, INTERFACE),

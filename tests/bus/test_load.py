@@ -1,4 +1,7 @@
-"""Many callers, slow Dobbies: nobody waits for others longer than Dobby makes unavoidable, and Dobby is never overrun."""
+"""Many callers and a slow Dobby.
+
+No caller waits for others longer than Dobby makes unavoidable, and Dobby is never overloaded.
+"""
 
 import asyncio
 import json
@@ -19,7 +22,7 @@ REPLY_SLOTS = 49
 
 
 async def dobby_is_unharmed(client: Client, leaked: int = 0) -> None:
-    """Its slots are all there, it was never overrun, and nothing that it lacks was asked."""
+    """All reply slots are free, the limit was kept, and no unknown method was called."""
     report = await client.report()
     assert (report["leaked"], report["open"], report["unknown"][leaked:]) == (leaked, 0, [])
     assert report["most_open"] <= IN_FLIGHT
@@ -102,7 +105,8 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
         True,
         True,
     ), said
-    # It happens all the same: the late reply feeds the mirror, and nobody may start a second one meanwhile.
+    # The start still happens. The late reply updates the mirror, and a second start is refused
+    # meanwhile.
     assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[
         0
     ] == "ContainerExists"
@@ -212,7 +216,7 @@ async def test_a_reply_that_the_socket_does_not_take_at_once(
     await client.until_property("DobbyAvailable", wanted=True)
     connection = socket.socket(fileno=daemon._bus._connection.get_fd())
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    connection.detach()  # the descriptor stays sd-bus's
+    connection.detach()  # the descriptor belongs to sd-bus
     text = json.dumps({"text": "x" * 900_000})
     await client.start("large", make_bundle(tmp_path, "large", info=text))
     assert await client.oci("getContainerInfo", "s", "large") == {"text": ("s", "x" * 900_000)}
@@ -221,7 +225,7 @@ async def test_a_reply_that_the_socket_does_not_take_at_once(
 async def test_nothing_is_kept_of_containers_that_have_ended(
     client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Descriptors go up to 1023: what is kept for each is kept for ever."""
+    """Descriptors go up to 1023. State kept per descriptor would be kept for ever."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

@@ -1,4 +1,4 @@
-"""The nine methods, each with what it does and what it refuses (design 3)."""
+"""The methods: what each does and what it refuses (docs/design.md, The verbs)."""
 
 import asyncio
 import os
@@ -185,7 +185,7 @@ async def test_a_stop_with_force_does_not_join_one_without(
 ) -> None:
     start_dobby(
         durations={"Reap": 500}
-    )  # so that the gentle one still finds it paused when it asks why it was refused
+    )  # so that the graceful stop still finds it paused when it looks for the reason
     await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
     oci = client

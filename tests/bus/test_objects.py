@@ -1,4 +1,7 @@
-"""Containers as objects: what comes, changes and goes, in which order, and what a client makes of it (design 5)."""
+"""Containers as objects: their signals and in which order they come.
+
+See docs/design.md, Containers as objects.
+"""
 
 import asyncio
 import os
@@ -22,7 +25,7 @@ RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash":
 
 @pytest.fixture
 def told(oci: Client) -> list[tuple[Any, ...]]:
-    """What ocibridge sends, as (where, member, what of it matters)."""
+    """What ocibridge sends, as (path, member, relevant arguments)."""
     heard: list[tuple[Any, ...]] = []
 
     def hear(path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
@@ -37,7 +40,7 @@ def told(oci: Client) -> list[tuple[Any, ...]]:
 
 
 async def ends(client: Client, container_id: str) -> dict[str, Any]:
-    """The exit that containerExited has told of."""
+    """The exit record in the containerExited signal."""
     await client.until_signal("containerExited", container_id)
     exits = [
         body[2]
@@ -64,7 +67,7 @@ async def test_the_life_of_a_container_in_its_order(
         (".", "onContainerStateChanged", "app", "Paused"),
         ("app", "State", "StateChangedAt", "SubState"),
         (".", "onContainerStateChanged", "app", "Running"),
-        ("app", "SubState"),  # Stopping, which is a kind of Running
+        ("app", "SubState"),  # a substate of Running
         ("app", "State", "StateChangedAt", "SubState"),
         (".", "onContainerStateChanged", "app", "Stopped"),
         (".", "containerExited", "app", 734),
@@ -131,7 +134,7 @@ async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
     await oci.on("app", "removeAnnotation", "s", "title")
     await oci.on("app", "mount", "ssass", str(tmp_path), "/mnt", ["rbind"], "")
     await oci.on("app", "unmount", "s", "/mnt")
-    # Its object is gone by the time that the reply to its own stop is sent, and the reply comes all the same.
+    # The object is removed before the reply to its own stop is sent. The reply still arrives.
     assert await oci.on("app", "stop", "b", False) is None
     with pytest.raises(ErrorReply, match="Unknown") as refused:
         await oci.on("app", "pause")
@@ -261,7 +264,7 @@ async def test_a_restart_on_crash_changes_the_start_and_ends_nothing(oci: Client
 async def swept(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> Client:
-    """Swept every 0.2 s, and one container there."""
+    """Swept every 0.2 s, with one container."""
     start_dobby(hibernation=True)
     await start_bridge(sweep_interval=Duration(0.2))
     await client.listen()

@@ -1,4 +1,7 @@
-"""Dobby killed and started again and again under load: who only listens ends with exactly the truth (design 5, 6)."""
+"""Dobby is killed and restarted many times under load.
+
+A client that only listens ends up with the true state (docs/design.md, The order of events).
+"""
 
 import asyncio
 import os
@@ -47,7 +50,7 @@ async def test_an_observer_of_many_deaths(
         await client.until(lambda: observer.properties["DobbyAvailable"])
         ended = observer.ended
         async with asyncio.timeout(15):
-            while observer.ended < ended + 3:  # it is in full swing
+            while observer.ended < ended + 3:  # load is running again
                 client.signals.clear()
                 await client.until_heard(1, "InterfacesRemoved")
         dobby.kill()
@@ -55,7 +58,7 @@ async def test_an_observer_of_many_deaths(
             lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
         )
         assert (observer.complaints, observer.objects) == ([], {})
-        # Each start that Dobby told of is told once, and each has had its end.
+        # Each Started of Dobby was announced once, and each container has had its end.
         assert (
             said["Started"]
             == said["onContainerStarted"]

@@ -1,4 +1,7 @@
-"""Replies and signals of Dobby whose D-Bus types are not those of the method: `u` or `x` where `i` is due looks the same in Python."""
+"""Replies and signals of Dobby with wrong D-Bus types.
+
+In Python, `u` or `x` instead of `i` would look the same.
+"""
 
 import asyncio
 import ctypes
@@ -49,7 +52,7 @@ async def test_a_signal_of_other_integers_changes_nothing(
 
 
 async def signal_with(address: str, client: Client, signature: str, *body: Any) -> Message:
-    """A signal of that signature, as it is received."""
+    """A received signal with that signature."""
     got: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     await client.bus.watch(None, "/test", "org.rdk.test", None, got.set_result)
     sender = await Bus.open(address)
@@ -86,13 +89,13 @@ async def test_the_signature_of_an_empty_message(client: Client) -> None:
 
 
 def no_symbols(_: str) -> object:
-    """A shared object that exports none of libsystemd's."""
+    """A shared object without the symbols of libsystemd."""
     return object()
 
 
 @pytest.fixture
 def forgotten() -> Iterator[None]:
-    """The library is looked at anew, in this test and after it."""
+    """Clears the cached reader of signatures before and after the test."""
     bus._signature_reader.cache_clear()
     yield
     bus._signature_reader.cache_clear()
@@ -103,7 +106,7 @@ def forgotten() -> Iterator[None]:
 async def test_a_library_that_is_not_known_tells_no_signature(
     address: str, client: Client, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """Nothing is read from memory whose layout is not known; the Python types are checked then."""
+    """No memory of unknown layout is read. Only the Python types are checked then."""
     message = await signal_with(address, client, "u", 1)
     if change == "version":
         monkeypatch.setattr(bus, "KNOWN_SDBUS", "0.14.4")

@@ -1,4 +1,7 @@
-"""The stand-in Dobby against captures of the real one: the same calls in the same order get the same answers."""
+"""The fake Dobby against captures of the real one.
+
+The same calls in the same order get the same answers (docs/dobby-captures/README.md).
+"""
 
 import ast
 import json
@@ -24,8 +27,9 @@ SIGNAL = re.compile(
     r"\[ *[\d.]+\] <- SIGNAL org\.rdk\.dobby\.\w+\.(\w+) path=\S+ sig='\w*' body=(\(.*\))$"
 )
 STANDARD = {"Peer", "Introspectable", "Properties", "ObjectManager"}
-# Not replayed: calls to another object, or with no interface, which the line does not tell; Peer, which libdbus answers
-# in its own words; a relative path; SetAIDbusAddress and debug1, which the stand-in has not.
+# Not replayed: calls to other objects or without an interface, which the line does not show; Peer,
+# which libdbus answers with other texts; a relative path; SetAIDbusAddress and debug1, which the
+# fake does not have.
 ELSEWHERE = {
     "01_introspect_and_errors": {8, 9, 11, 12, 13, 14, 21, 22, 23, 24},
     "11_wrong_args": set(range(85, 95)),
@@ -38,7 +42,7 @@ SIGNALS = ("Started", "StoppedWithStatus", "Stopped", "Hibernated", "Awoken")
 
 @dataclass
 class Replay:
-    """One capture, called again; descriptors are those of another run, so they are matched up as they come."""
+    """Replays one capture. Descriptors differ between runs, so they are mapped as they appear."""
 
     client: Client
     descriptors: dict[int, int]
@@ -67,7 +71,7 @@ class Replay:
         assert (got_member, *got) == (member, self.descriptors[body[0]], *body[1:])
 
     def mapped(self, body: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The capture's body in this run's descriptors."""
+        """The captured body with the descriptors of this run."""
         if len(body) == 2 and isinstance(body[0], list):
             return [self.descriptors.get(d, d) for d in body[0]], body[1]
         if len(body) == 1 and type(body[0]) is int:

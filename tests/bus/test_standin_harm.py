@@ -1,5 +1,5 @@
-"""The stand-in shows what the real Dobby does to itself and to the box through harmless-looking requests."""
-# ruff: noqa: S108 - /tmp is where Dobby has its tunnels
+"""The fake Dobby reproduces how harmless-looking requests harm Dobby itself or the host."""
+# ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ GONE = "disconnected from message bus without replying"
 
 @pytest.fixture
 async def dobby(client: Client, start_dobby: StartDobby) -> Client:
-    """A client of a stand-in that is ready."""
+    """A client of a fake Dobby that is ready."""
     await client.listen()
     start_dobby()
     await client.until_signal("Ready")
@@ -152,7 +152,7 @@ async def test_specs_that_are_refused_or_deadly(dobby: Client) -> None:
 async def test_what_it_leaves_kills_its_successors(
     client: Client, start_dobby: StartDobby, tmp_path: Path
 ) -> None:
-    """Under systemd it crash-loops until the state directory is removed."""
+    """Under systemd it restarts in a loop until its state directory is removed."""
     await client.listen()
     remains = tmp_path / "remains"
     start_dobby(remains=str(remains))

@@ -1,4 +1,7 @@
-"""The stand-in has the real Dobby's traps: what the captures show that no plain replay can (facts 1, 3, 5, 6, 7)."""
+"""The fake Dobby reproduces the real one's traps that a replay of calls cannot show.
+
+The docstrings of the tests name the captures in docs/dobby-captures.
+"""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +19,7 @@ NO_SLOT = "Unknown method {} or interface org.rdk.dobby.ctrl1."
 
 @pytest.fixture
 async def dobby(client: Client, start_dobby: StartDobby) -> Client:
-    """A client of a stand-in that is ready."""
+    """A client of a fake Dobby that is ready."""
     await client.listen()
     start_dobby(hibernation=True)
     await client.until_signal("Ready")
@@ -53,7 +56,10 @@ async def test_unknown_calls_leak_slots_until_it_is_deaf(dobby: Client) -> None:
 
 
 async def test_the_fiftieth_call_at_once_is_refused(dobby: Client, tmp_path: Path) -> None:
-    """24_concurrency_slow_start_and_pool: one start and 60 GetStates; 48 of these are answered, 12 refused at once."""
+    """24_concurrency_slow_start_and_pool.
+
+    One start and 60 GetState calls: 48 of these are answered, 12 are refused at once.
+    """
     slow = asyncio.create_task(
         start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="500"))
     )
@@ -66,7 +72,10 @@ async def test_the_fiftieth_call_at_once_is_refused(dobby: Client, tmp_path: Pat
 
 
 async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> None:
-    """24: during a slow start, Ping is answered at once, List and GetState after it, in their order."""
+    """24_concurrency_slow_start_and_pool.
+
+    During a slow start, Ping is answered at once; List and GetState after it, in order.
+    """
     done: list[str] = []
 
     async def note(word: str, call: Any) -> None:
@@ -87,7 +96,11 @@ async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> No
 
 
 async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Path) -> None:
-    """22_order_statistics: Started < reply, Stop reply < StoppedWithStatus < Stopped; and statuses as 23_… has them."""
+    """22_order_statistics, and 23_self_exit_and_status for the statuses.
+
+    Started precedes the reply of a start; the reply of a stop precedes StoppedWithStatus and
+    Stopped.
+    """
     assert await start(dobby, "a", make_bundle(tmp_path, "sleep")) == 734
     assert dobby.heard("Started") == [("Started", 734, "a")]
     for force, status in ((False, 15), (True, 9)):
@@ -95,7 +108,7 @@ async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Pat
         before = len(dobby.heard("StoppedWithStatus", "Stopped"))
         assert await dobby.dobby("Stop", "ib", descriptor, force) == (True,)
         assert len(dobby.heard("StoppedWithStatus", "Stopped")) == before
-        if force:  # not reaped yet: the id is not free
+        if force:  # not reaped yet, so the id is still in use
             assert await start(dobby, "a", tmp_path / "sleep") == -1
         await dobby.until_heard(before + 2, "StoppedWithStatus", "Stopped")
         assert dobby.heard("StoppedWithStatus", "Stopped")[before:] == [
@@ -105,7 +118,7 @@ async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Pat
 
 
 async def test_descriptors_come_in_the_known_sequence(dobby: Client, tmp_path: Path) -> None:
-    """35_descriptor_sequence; a start that fails late uses one up."""
+    """35_descriptor_sequence. A start that fails late uses up a descriptor."""
     sleep, failing = (
         make_bundle(tmp_path, "sleep"),
         make_bundle(tmp_path, "create-fails", fail="failing"),
@@ -127,7 +140,7 @@ async def test_what_kills_it(
     signature: str,
     rest: tuple[str, ...],
 ) -> None:
-    """14_no_rdkplugins_crash; its successor is another owner, and starts from nothing."""
+    """14_no_rdkplugins_crash. The next Dobby has another unique name, and no containers."""
     await client.listen()
     process = start_dobby()
     await client.until_signal("Ready")
@@ -142,7 +155,7 @@ async def test_what_kills_it(
 
 
 async def test_a_struct_hangs_it(dobby: Client) -> None:
-    """36_odd_messages: no reply to anyone, not even to Peer.Ping."""
+    """36_odd_messages. Nothing is answered any more, not even Peer.Ping."""
     calls = [
         asyncio.create_task(dobby.dobby("GetState", "(i)", (1,))),
         asyncio.create_task(

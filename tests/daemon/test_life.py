@@ -1,4 +1,4 @@
-"""The program's own life: begin and end, signals, the name, the bus."""
+"""The process: its start and end, signals, the bus name, and the bus."""
 
 import os
 import signal
@@ -109,7 +109,7 @@ def gdbus_error(address: str) -> str:
 
 
 def test_the_bus_lost(tmp_path: Path) -> None:
-    """Also with calls under way: no traceback, and the exit code that makes systemd start it again."""
+    """With calls in flight. There is no traceback, and the exit code makes systemd restart it."""
     bundle = make_bundle(tmp_path, "slow-start", start="60000")
     with (tmp_path / "log").open("wb") as log:
         with private_bus() as address, standin_dobby(address):
@@ -139,7 +139,7 @@ def test_the_bus_lost(tmp_path: Path) -> None:
 
 
 def test_a_log_that_nobody_reads_any_more(address: str, tmp_path: Path) -> None:
-    """A closed stderr loses the log, and nothing else."""
+    """A closed stderr loses the log and nothing else."""
     read, write = os.pipe()
     with (
         standin_dobby(address),
@@ -216,7 +216,7 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
         f'ocibridge: info: container "app" was killed by signal 15, as uid {os.getuid()} (busctl) had asked',
         'ocibridge: info: stopContainer "app"',
     ]
-    # Who asked, also where the refusal was so quick that the caller could have left before anybody asked who it was.
+    # The caller is known even where a quick refusal lets it disconnect before it is identified.
     assert [line.split(" by ")[1].split(",")[0] for line in told if " by uid " in line] == [
         f"uid {os.getuid()} (busctl)"
     ] * 3

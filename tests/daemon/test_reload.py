@@ -1,4 +1,7 @@
-"""SIGHUP, and what systemd is told (sd_notify(3)): a socket of ours plays systemd."""
+"""SIGHUP, and what systemd receives (sd_notify(3)).
+
+A socket of the test plays systemd.
+"""
 
 import json
 import signal
@@ -30,7 +33,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 @pytest.fixture
 def told(systemd: socket.socket) -> Told:
     def until(last: str) -> list[str]:
-        """What is told up to the message that has `last` in it."""
+        """The notifications up to the one that contains `last`."""
         messages: list[str] = []
         while not messages or last not in messages[-1]:
             messages.append(systemd.recv(4096).decode())
@@ -90,7 +93,7 @@ def test_a_good_configuration(
     reloading, ready = told("READY=1")
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert ready == "READY=1\nSTATUS=waiting for org.rdk.dobby"
-    busctl(address, "getContainerState", "s", "nosuch")  # which debug alone shows
+    busctl(address, "getContainerState", "s", "nosuch")  # logged at level debug only
     assert "getContainerState refused" in (tmp_path / "log").read_text()
 
 
@@ -100,7 +103,10 @@ def test_a_good_configuration(
 def test_a_bad_configuration(
     address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str
 ) -> None:
-    """The old one stays, which is said in the log and in the status, as long as the new one is wrong."""
+    """The old one stays.
+
+    The log says so, and the status too, as long as the new one is invalid.
+    """
     told("READY=1")
     file.write_text(text)
     bridge.child.send_signal(signal.SIGHUP)
@@ -121,7 +127,7 @@ def test_a_bad_configuration(
 def test_a_reload_that_fails_unforeseen_is_ready_again(
     address: str, systemd: socket.socket, told: Told, file: Path, tmp_path: Path
 ) -> None:
-    """systemd waits for READY=1 after RELOADING=1, whatever has happened between them."""
+    """systemd waits for READY=1 after RELOADING=1, so it must follow in any case."""
     program = f"""
 import sys
 from ocibridge import cli
@@ -162,7 +168,7 @@ def test_what_needs_a_restart(
 def test_waits_end_at_once_when_it_stops(
     address: str, bridge: Process, told: Told, tmp_path: Path
 ) -> None:
-    """Those under way, and those that still come by our unique name, while a slow start may end."""
+    """Both those in flight and those that still arrive by our unique name. A slow start may end."""
     with standin_dobby(address):
         wait_for_name(address, "org.rdk.dobby")
         told("ready,")
@@ -190,7 +196,7 @@ def test_waits_end_at_once_when_it_stops(
 def test_a_batch_is_cut_short_when_it_stops(
     address: str, bridge: Process, told: Told, tmp_path: Path
 ) -> None:
-    """What is under way has 5 s; what comes after it in the batch is not begun. Each gets its answer."""
+    """A request in flight has 5 s. Later ones in the batch are not begun. Each gets an answer."""
     with standin_dobby(address):
         wait_for_name(address, "org.rdk.dobby")
         told("ready,")

@@ -1,4 +1,7 @@
-"""A client that only listens: its picture of the containers, and whatever breaks the order that design 5 promises."""
+"""A client that only listens: what it knows of the containers, and each violation of the order.
+
+The order of signals is that of docs/design.md, The order of events.
+"""
 
 from typing import Any
 
@@ -6,9 +9,9 @@ from ocibridge.bus.connection import path_of
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
 
 CONST = ("Id", "Descriptor")
-# Constant but where somebody else's start of the same id was the one that succeeded.
+# Constant, unless another client's start of the same id succeeded instead of ours.
 CORRECTED = {"Origin": "unknown", "BundlePath": ""}
-# What may come next for a container, by what came last.
+# What may follow for a container, by its last event.
 NEXT = {
     None: {"InterfacesAdded"},
     "InterfacesAdded": {"State"},
@@ -21,7 +24,7 @@ NEXT = {
 
 
 class Observer:
-    """`heard` is called with each signal of ours, in order."""
+    """Call `heard` with each signal of ocibridge, in order."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -33,7 +36,7 @@ class Observer:
         self._told: dict[str, str] = {}
 
     def heard(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
-        """One signal."""
+        """Take one signal."""
         if member == "PropertiesChanged" and path == OBJECT_PATH:
             self._manager_changed({name: value for name, (_, value) in body[1].items()})
         elif member == "PropertiesChanged" and path.startswith(CONTAINER_PATH):

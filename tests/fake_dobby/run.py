@@ -1,4 +1,4 @@
-"""`make run`: a private bus, the stand-in Dobby and ocibridge, until Ctrl-C."""
+"""`make run`: a private bus, the fake Dobby and ocibridge, until Ctrl-C."""
 
 import os
 import signal
@@ -24,13 +24,14 @@ The README's first session goes on from here. Ctrl-C ends it all.
 
 
 def main() -> None:
-    # SIGINT too: a shell without job control starts `make run &` with it ignored, and Python would leave it so.
+    # SIGINT too: a shell without job control starts `make run &` with SIGINT ignored, and Python
+    # keeps it ignored.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
         private_bus() as address,
-        standin_dobby(address, rewrites=False),  # the examples in the working tree stay as they are
+        standin_dobby(address, rewrites=False),  # does not rewrite the examples in the working tree
         ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge,
     ):
         wait = ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"]

@@ -1,4 +1,4 @@
-"""ocibridge as a process of its own, before a stand-in Dobby, on a bus that lets everybody do everything."""
+"""ocibridge as a process, with a fake Dobby, on a bus that allows everything."""
 
 import json
 import subprocess
@@ -16,7 +16,10 @@ from tests.robustness.wire import INTERFACE, OURS, Wire
 
 @dataclass(frozen=True)
 class Victim:
-    """Who is attacked, and where. `log`: what it has on stderr; `honest`: how an honest call ends in the end."""
+    """The ocibridge under attack.
+
+    `log`: its stderr. `honest`: how an honest call must end after the attack.
+    """
 
     address: str
     process: Process
@@ -29,7 +32,7 @@ class Victim:
 
     @property
     def peak_kib(self) -> int:
-        """The most that it has had so far."""
+        """The peak so far."""
         return self._status("VmHWM:")
 
     def _status(self, line: str) -> int:
@@ -44,7 +47,7 @@ class Victim:
         return Wire(self.address)
 
     def check(self) -> None:
-        """It lives, serves an honest caller, and nothing has surprised it."""
+        """It still runs, serves an honest caller, and has logged no bug."""
         assert self.process.child.poll() is None
         with self.caller() as honest:
             assert honest.outcome("listContainers") == self.honest
@@ -57,7 +60,7 @@ Attack = Callable[..., Victim]
 
 
 def unit_environment() -> dict[str, str]:
-    """What the unit's `Environment=` has."""
+    """The `Environment=` of the unit."""
     lines = (ROOT / "systemd" / "ocibridge.service").read_text().splitlines()
     return dict(
         line.removeprefix("Environment=").split("=", 1)
@@ -75,7 +78,10 @@ def until_owned(address: str, name: str = OURS) -> None:
 
 
 def start_by_others(victim: Victim, count: int) -> None:
-    """The stand-in has so many containers more, c0, c1, …; returns when ocibridge has them too."""
+    """Starts containers c0, c1, … at the fake Dobby, as another client of it would.
+
+    Returns once ocibridge has them too.
+    """
     with victim.caller() as caller:
         fate = {
             "destination": "org.rdk.dobby",
@@ -89,12 +95,12 @@ def start_by_others(victim: Victim, count: int) -> None:
 
 @pytest.fixture
 def attack(tmp_path: Path) -> Iterator[Attack]:
-    """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""
+    """Starts victims on a bus with the limits of a system bus. They are checked after the test."""
     with ExitStack() as stack:
         victims = []
 
         def start(*, dobby: bool = True, **keys: Any) -> Victim:
-            """`keys`: of its configuration."""
+            """`keys`: of the configuration."""
             address = stack.enter_context(private_bus("system"))
             if dobby:
                 stack.enter_context(standin_dobby(address, tmp_path))
@@ -128,5 +134,5 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
 
 @pytest.fixture
 def victim(attack: Attack) -> Victim:
-    """One before a stand-in Dobby."""
+    """A victim with a fake Dobby."""
     return attack()

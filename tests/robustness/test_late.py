@@ -1,4 +1,4 @@
-"""A Dobby whose answers come too late, twice, or from the grave; whose name has two claimants; who storms."""
+"""Late and duplicate replies, replies of a former owner, two owners in turn, signal storms."""
 
 import time
 from collections.abc import Callable
@@ -26,14 +26,14 @@ ABOUT: dict[str, tuple[str, list[object]]] = {
 
 
 def honest(call: Message) -> Message:
-    """What a Dobby with two containers would say."""
+    """The replies of a Dobby with two containers."""
     signature, body = ABOUT.get(str(call.member), ("b", [True]))
     return Message.new_method_return(call, signature, body)
 
 
 @pytest.fixture
 def lonely(attack: Attack) -> Victim:
-    """On a bus without any Dobby, and in a hurry."""
+    """On a bus without Dobby, with short timeouts."""
     return attack(dobby=False, timeouts=QUICK, sweep_interval="100ms")
 
 
@@ -53,7 +53,10 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_answers_after_their_time(lonely: Victim) -> None:
-    """The caller has long been told Timeout: the late answer takes nobody else's place, and confuses nothing."""
+    """The callers already got Timeout.
+
+    A late reply is not taken for that of another call, and changes nothing.
+    """
     late: list[Message] = []
 
     def keep(call: Message) -> Message | None:
@@ -74,14 +77,14 @@ def test_answers_after_their_time(lonely: Victim) -> None:
         assert {call.member for call in late} == {"Pause", "Exec", "Stop"}
         for call in late:
             liar.send(honest(call))
-            liar.send(honest(call))  # once more: of no call any more
+            liar.send(honest(call))  # a second reply to the same call
             liar.send(Message.new_error(call, "org.freedesktop.DBus.Error.Failed", "too late"))
         assert containers(caller) == {(7, "a"), (8, "b")}
         assert caller.outcome("getContainerState", "s", ("a",)) == "reply"
 
 
 def test_answers_from_the_grave(lonely: Victim) -> None:
-    """The name has gone on to another; what the former one still says is of a life that has ended."""
+    """The name has passed to another owner. Replies of the former one no longer count."""
     kept: list[Message] = []
 
     def keep(call: Message) -> Message | None:
@@ -113,7 +116,7 @@ def test_answers_from_the_grave(lonely: Victim) -> None:
 
 
 def test_two_claimants_in_a_queue(lonely: Victim) -> None:
-    """Each time that the name goes on, at once and without a gap, the picture is the new owner's alone."""
+    """Whenever the name passes on, the containers are those of the new owner alone."""
     one: Answer = lambda call: (
         Message.new_method_return(call, "aias", [[1], ["one"]])
         if call.member == "List"
@@ -129,12 +132,10 @@ def test_two_claimants_in_a_queue(lonely: Victim) -> None:
             with Liar(lonely.address, one) as first:
                 until(lambda: containers(caller) == {(1, "one")})
                 with Liar(lonely.address, two, becomes=2):
-                    assert containers(caller) == {
-                        (1, "one")
-                    }  # who waits for the name has nothing to say
+                    assert containers(caller) == {(1, "one")}  # a queued claimant is ignored
                     first.give_up_the_name()
                     until(lambda: containers(caller) == {(2, "two")})
-        # Taken by force (3: replace an owner that allows it).
+        # Taken over (flags 3: replace an owner that allows it).
         with Liar(lonely.address, one, flags=1):
             until(lambda: containers(caller) == {(1, "one")})
             with Liar(lonely.address, two, flags=2):
@@ -155,7 +156,10 @@ def storm(liar: Liar, caller: Wire) -> None:
 
 
 def test_storms_of_signals(lonely: Victim) -> None:
-    """20,000 of them as fast as the bus takes them: at the end the truth, and after each the memory of the first."""
+    """20,000 signals at full speed.
+
+    Then the state is right, and memory does not grow from one storm to the next.
+    """
     with Liar(lonely.address, honest) as liar, lonely.caller() as caller:
         until(lambda: containers(caller) == {(7, "a"), (8, "b")})
         storm(liar, caller)
@@ -167,7 +171,10 @@ def test_storms_of_signals(lonely: Victim) -> None:
 
 
 def test_junk_for_an_info(lonely: Victim) -> None:
-    """Each is told as what it is, or refused in words; and JSON-RPC never hands on what is no JSON."""
+    """Each is passed on as what it is, or refused with a reason.
+
+    JSON-RPC never passes on invalid JSON.
+    """
     with Liar(lonely.address, honest) as liar, lonely.caller() as caller:
         until(lambda: containers(caller) == {(7, "a"), (8, "b")})
         for junk in JUNK:

@@ -1,4 +1,7 @@
-"""A Dobby whose answers are no answers: what cannot be believed is not, and every caller is told so in the words of the document."""
+"""Dobby's replies are wrong.
+
+What cannot be right is not accepted, and callers get one of the documented errors.
+"""
 
 from collections.abc import Callable
 
@@ -57,12 +60,12 @@ CALLS = (
 
 @pytest.fixture
 def lonely(attack: Attack) -> Victim:
-    """On a bus without any Dobby."""
+    """On a bus without Dobby."""
     return attack(dobby=False)
 
 
 def use(caller: Wire) -> set[str]:
-    """How calls of all kinds end, sent at once."""
+    """How calls of all kinds end, when sent at once."""
     serials = [caller.call(*call) for call in CALLS]
     answers = [caller.reply(serial) for serial in serials]
     return {
@@ -79,7 +82,7 @@ def test_lies(lonely: Victim, lie: str) -> None:
 
 
 def test_lies_between_any_two_answers(lonely: Victim) -> None:
-    """Each answer is another lie, and signals that make no sense come in between."""
+    """Each reply is wrong in another way, and signals without meaning come in between."""
     lies = list(LIES.values())
     turn = iter(range(1_000_000))
 
@@ -102,7 +105,7 @@ def test_lies_between_any_two_answers(lonely: Victim) -> None:
 
 
 def test_a_name_that_flaps(lonely: Victim) -> None:
-    """A thousand owners, each gone before it could be asked much: the last word counts."""
+    """A thousand owners, each gone before it could be queried. The last state counts."""
     files = lonely.files
     with Wire(lonely.address) as owner, lonely.caller() as caller:
         for _ in range(1000):
@@ -137,7 +140,7 @@ def status(caller: Wire) -> str:
 
 
 def until(holds: Callable[[], bool], tries: int = 2000) -> None:
-    """Each try is a call over the bus: that is what bounds it."""
+    """Polls. Each try is a call over the bus, so `tries` bounds the time as well."""
     for _ in range(tries):
         if holds():
             return

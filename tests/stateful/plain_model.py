@@ -1,23 +1,28 @@
-"""What the mirror must show, said plainly: one record a container, and for each question the ids named since it went out."""
+"""The expected state of the mirror, computed in the plainest way.
+
+One record per container. For each query to Dobby, the ids that signals have named since it was
+sent.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-Origin = tuple[str, str]  # what started it, and a path that is that start's own
+Origin = tuple[str, str]  # what started it, and a path unique to that start
 UNKNOWN: Origin = ("unknown", "")
 
 
 @dataclass(eq=False)
 class Question:
-    """Something that we have asked Dobby. `named`: the ids that signals have named since, of which the answer says nothing."""
+    """A query in flight.
+
+    `named`: ids that signals have named since it was sent. Its reply is outdated for these.
+    """
 
     kind: str
     about: Any = None
     asked: int = 0
     named: set[str] = field(default_factory=set)
-    doubts_then: set[int] = field(
-        default_factory=set
-    )  # those that were there already when this was asked
+    doubts_then: set[int] = field(default_factory=set)  # those open when it was sent
     settles: Any = None
     for_picture: bool = False
     restarts: bool = False
@@ -25,7 +30,7 @@ class Question:
 
 @dataclass
 class Thing:
-    """A container, as far as we have been told."""
+    """A container, as far as we know."""
 
     name: str
     number: int
@@ -34,12 +39,13 @@ class Thing:
     told: bool = False
     word: str = "Running"
     status: int | None = None
-    stops: list[list[Any]] = field(default_factory=list)  # who asked, and whether it is under way
-    doubt: int = 0  # the number of the doubt whether it has ended
-    odd: int = 0  # the number of the doubt whether it is Invalid
+    # who requested it, and whether it is in flight
+    stops: list[list[Any]] = field(default_factory=list)
+    doubt: int = 0  # number of the question whether it has ended
+    odd: int = 0  # number of the question whether it is Invalid
     hidden: bool = False
-    held: int = 0  # the number of the holding, while Dobby may be leaving as well
-    gone: bool = False  # it has ended, and that is held back
+    held: int = 0  # number of the hold, while Dobby may be shutting down as well
+    gone: bool = False  # it has ended, and the end is held back
 
     def shown(self) -> str:
         return (
@@ -50,7 +56,7 @@ class Thing:
 
 
 class PlainModel:
-    """Told of every message in the order of its delivery."""
+    """Receives every message in the order of its delivery."""
 
     def __init__(self) -> None:
         self.status = "absent"
@@ -83,7 +89,7 @@ class PlainModel:
         found = self.things.get(name)
         return found if found is not None and found.number == number and not found.gone else None
 
-    # Dobby's life.
+    # Dobby's owner.
 
     def lost(self) -> None:
         self.status = "absent"
@@ -97,7 +103,7 @@ class PlainModel:
             thing.told = thing.told or not (thing.hidden or thing.gone)
         self.status = "ready"
 
-    # What is there.
+    # Containers.
 
     def new(self, name: str, number: int, origin: Origin, *, seen_start: bool) -> Thing:
         if name in self.things:
@@ -141,7 +147,7 @@ class PlainModel:
             self.end(thing, how)
 
     def release(self, name: str) -> None:
-        """Somebody has to know."""
+        """A caller needs to know."""
         thing = self.things.get(name)
         if thing is not None:
             thing.held = 0
@@ -184,7 +190,7 @@ class PlainModel:
             self.name(name)
             self.is_in(thing, word)
 
-    # Answers.
+    # Replies.
 
     def listed(self, question: Question, entries: list[tuple[int, str]]) -> None:
         for number, name in entries:

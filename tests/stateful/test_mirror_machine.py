@@ -1,6 +1,7 @@
-"""A random machine plays Dobby (design 6): after every step the mirror is what the plain model says, and what we announce is it.
+"""Hypothesis plays Dobby and its clients at random (docs/design.md, The mirror).
 
-`OCIBRIDGE_SOAK_SECONDS` makes it run for that long (`make soak`).
+After every step the mirror must equal the plain model, and what we announce must equal the mirror.
+`OCIBRIDGE_SOAK_SECONDS` sets for how long it runs (`make soak`).
 """
 
 import itertools
@@ -35,7 +36,7 @@ from tests.stateful.world import IDS, World
 
 
 class Machine(World):
-    """Our side: what arrives, what we ask, and what must hold."""
+    """Our side: what arrives, what we send, and the invariants."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Machine(World):
         self.announcer = Announcer(cast("Bus", self.bus), self.mirror, containers, lambda *_: None)
         self.model = PlainModel()
 
-    # What the daemon does with events.
+    # What the event router does with events.
 
     def on_event(self, event: events.Event) -> None:
         self.announcer.on_event(event)
@@ -73,7 +74,7 @@ class Machine(World):
         self.mirror.observe(kind(self.mirror.owner, *rest))
 
     def look_into(self) -> None:
-        """What the events of one message ask for, once the model has taken it in as well."""
+        """Act on the events of one message, once the model has processed it too."""
         for event in self.fresh:
             if isinstance(event, events.EndUnconfirmed):
                 thing = self.model.thing(event.id, event.descriptor)
@@ -93,11 +94,11 @@ class Machine(World):
         self.model.ask(question)
         self.queue.append(question)
 
-    # Dobby lives.
+    # Dobby's side begins.
 
     @initialize(there=st.booleans(), quickly=st.sampled_from([True, True, True, False]))
     def begins(self, there: bool, quickly: bool) -> None:
-        if there or quickly:  # most of what can go wrong needs a Dobby that is ready
+        if there or quickly:  # most faults need a Dobby that is ready
             self.returns(there=there, quickly=quickly)
 
     def catch_up(self) -> None:
@@ -113,7 +114,7 @@ class Machine(World):
             self.mirror.observe(kind(":1.666", number, name))
         self.mirror.observe(observations.DobbyLost(":1.666"))
 
-    # We ask.
+    # Our queries and calls.
 
     @precondition(lambda self: self.model.status == "ready")
     @rule(name=IDS, origin=st.sampled_from([Origin.BUNDLE, Origin.SPEC]))
@@ -149,7 +150,10 @@ class Machine(World):
     @precondition(lambda self: self.stops)
     @rule(refused=st.booleans())
     def a_stop_is_over(self, refused: bool) -> None:
-        """Refused or never sent, or its time is over; where the container has ended this changes nothing."""
+        """It was refused, never sent, or timed out.
+
+        If the container has ended, this changes nothing.
+        """
         container, request, mine = self.stops.pop(0)
         self.mirror.end_stop(container, request, withdrawn=refused)
         mine[1] = False
@@ -210,7 +214,7 @@ class Machine(World):
 
     def answered(self, question: Question, answer: Any) -> None:
         if question not in self.model.open:
-            return  # of a life that has ended
+            return  # of a former owner
         self.model.open.remove(question)
         match question.kind:
             case "List":
@@ -240,7 +244,7 @@ class Machine(World):
             self.see(observations.SnapshotTaken)
             self.model.pictured()
 
-    # Doubts.
+    # Unconfirmed ends.
 
     @precondition(
         lambda self: (
@@ -251,7 +255,7 @@ class Machine(World):
     def a_doubt_is_looked_into(self) -> None:
         doubt = self.doubts.pop(0)
         if doubt[0].unannounced:
-            self.says_what_has_ended()  # the grace
+            self.says_what_has_ended()  # the grace period
         self.ask("List", settles=doubt)
 
     @precondition(lambda self: self.doubts)
@@ -281,7 +285,7 @@ class Machine(World):
         self.mirror.release_hold(name)
         self.model.release(name)
 
-    # What must hold.
+    # Invariants.
 
     @invariant()
     def mirror_and_model_agree(self) -> None:
@@ -303,14 +307,15 @@ class Machine(World):
         assert self.observer.ended == len(self.ends)
 
     def teardown(self) -> None:
-        """When all has been said, and all doubts are settled, a sweep makes the mirror Dobby's truth."""
+        """Once all is delivered and settled, a sweep makes the mirror equal Dobby's state."""
         if not self.owner:
             self.returns(there=False, quickly=False)
         self.settle()
         if self.model.status != "ready":
             self.we_look_at_all()
             self.settle()
-        for _ in range(3):  # a doubt may come of the first sweep, and Invalid needs a second List
+        # the first sweep may find an unconfirmed end, and Invalid needs a second List
+        for _ in range(3):
             self.we_sweep()
             self.settle()
         self.mirror_and_model_agree()
@@ -351,7 +356,7 @@ PROFILE = settings(
 )
 
 
-@pytest.mark.timeout(300)  # a failure is made small before it is shown
+@pytest.mark.timeout(300)  # Hypothesis shrinks a failure before it reports it
 def test_the_mirror_tells_the_truth() -> None:
     run_state_machine_as_test(Machine, settings=PROFILE)
 

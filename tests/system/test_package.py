@@ -1,4 +1,7 @@
-"""The Debian package in a bare box: installed, used, upgraded, removed and purged, with both kinds of bus."""
+"""The Debian package in a bare box: installed, used, upgraded, removed and purged.
+
+With both kinds of bus.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +17,13 @@ NEWER = f"{__version__}+test"
 
 @pytest.fixture(scope="module")
 def packages() -> tuple[Path, Path]:
-    """This version, and one that only says to be newer."""
+    """This version, and the same code with a higher version."""
     return build(), build(NEWER)
 
 
 @pytest.fixture(params=["daemon", "broker"])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
-    """A box without any Python."""
+    """A box without Python."""
     if not SYSBOX.exists():
         pytest.skip(f"no sysbox at {SYSBOX} (set SYSBOX): the package is not tried")
     box = Box(tmp_path / "box", request.param)
@@ -40,7 +43,7 @@ def apt(box: Box, command: str) -> None:
 
 
 def files(box: Box) -> set[str]:
-    """All that has the name anywhere, but for what the journal and apt keep."""
+    """All files with the name, except the journal's and apt's."""
     elsewhere = " -o ".join(
         f"-path {folder}" for folder in ("/proc", "/sys", "/src", "/var/log", "/var/cache/apt")
     )
@@ -52,7 +55,11 @@ def files(box: Box) -> set[str]:
 
 
 def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
-    """Installed, it is enabled and active and answers whom it should; upgraded, nothing is lost; purged, nothing is left."""
+    """The package from its installation to its purge.
+
+    Installed, it is enabled and active, and answers those it should. An upgrade loses nothing. A
+    purge leaves nothing.
+    """
     this, newer = (f"/src/{path.relative_to(ROOT)}" for path in packages)
     before = files(bare)
 

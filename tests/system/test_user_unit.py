@@ -1,4 +1,4 @@
-"""On a desk: the user's own systemd and session bus."""
+"""The user unit, with the user's own systemd and session bus."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ DOBBY = (
 
 
 class Desk:
-    """The user `other`, logged in."""
+    """The session of the user `other`."""
 
     def __init__(self, box: Box) -> None:
         self.box = box
