@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.programs import backend, memory_directory, memory_mib, until_owned
+from benchmarks.programs import backend, memory_directory, memory_mib
 from ocibridge.bus.connection import Bus, Message
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
+from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
 
 DOBBY: Final = ("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1")
 OURS: Final = ("org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1")
@@ -118,7 +118,7 @@ def in_a_row(pairs: int) -> Storm:
     with (
         memory_directory() as directory,
         private_bus() as address,
-        standin_dobby(address, durations=QUICK),
+        fake_dobby(address, durations=QUICK),
     ):
         until_owned(address, DOBBY[0])
         with ocibridge(

@@ -6,7 +6,7 @@ import msgspec
 
 from benchmarks.events import Starts, Storm
 from benchmarks.hops import Run
-from benchmarks.life import Age, Birth, Idle
+from benchmarks.process import Growth, Idle, Startup
 from benchmarks.scale import Scale
 
 
@@ -22,9 +22,9 @@ class Figures(msgspec.Struct):
     scales: list[Scale]
     storms: dict[str, Storm]
     starts: Starts
-    birth: Birth
+    startup: Startup
     idle: Idle
-    ages: list[Age]
+    growth: list[Growth]
 
     def keep(self, path: Path) -> None:
         """Write them, so that they can be plotted without measuring again."""

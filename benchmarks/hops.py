@@ -19,9 +19,8 @@ from benchmarks.programs import (
     cpu_seconds,
     load,
     memory_mib,
-    until_owned,
 )
-from tests.fake_dobby.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process, until_owned
 
 CONTAINERS: Final = 128  # more than are in flight, so that no two calls share an answer
 DEPTHS: Final = (1, 8, 64)
@@ -30,7 +29,10 @@ FLOOR: Final = "C forwarder"
 OURS: Final = "ocibridge"
 PLAIN: Final = "ocibridge without uvloop"
 OCIBRIDGE: Final = str(Path(sys.executable).with_name("ocibridge"))
-WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.__main__ import main; sys.exit(main())"
+WITHOUT_UVLOOP: Final = (
+    "import sys; sys.modules['uvloop'] = None; from ocibridge.__main__ import main; "
+    "sys.exit(main())"
+)
 PEERS: Final = {
     "python-sdbus, classes": "sdbus_classes",
     "dbus-fast, classes": "dbus_fast_classes",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.fake_dobby.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process, memory_kib
 
 SOURCES: Final = Path(__file__).with_name("c")
 BUILT: Final = ROOT / "build" / "benchmarks"
@@ -37,14 +37,6 @@ def compiled(name: str) -> str:
 def backend(address: str, containers: int) -> Process:
     """The backend in Dobby's place, with that many containers."""
     return Process([compiled("backend"), str(containers)], {"DBUS_SESSION_BUS_ADDRESS": address})
-
-
-def until_owned(address: str, name: str) -> None:
-    """Wait, for 20 s at most, until somebody has that name."""
-    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(
-        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
-    )
 
 
 def bus_process(address: str) -> int:
@@ -77,13 +69,7 @@ def cpu_seconds(pid: int) -> float:
 
 def memory_mib(pid: int) -> float:
     """The memory of a process (VmRSS), in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
-def descriptors(pid: int) -> int:
-    """How many files a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return memory_kib(pid) / 1024
 
 
 @dataclass(frozen=True)
@@ -130,6 +116,7 @@ def load(address: str, target: Target, depth: int, seconds: float, containers: i
     calls, failures, took, p50, p99 = result.stdout.split()
     if int(failures):
         sys.exit(
-            f"{failures} of {calls} calls of {target.member} of {target.name} failed: {result.stderr}"
+            f"{failures} of {calls} calls of {target.member} of {target.name} failed: "
+            f"{result.stderr}"
         )
     return Load(int(calls), float(took), float(p50), float(p99))

@@ -4,8 +4,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.programs import Target, backend, load, memory_directory, memory_mib, until_owned
-from tests.fake_dobby.processes import ocibridge, private_bus
+from benchmarks.programs import Target, backend, load, memory_directory, memory_mib
+from tests.fake_dobby.processes import ocibridge, private_bus, until_owned
 
 COUNTS: Final = (10, 1000)
 NAME: Final = "org.rdk.OCIContainer"

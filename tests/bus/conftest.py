@@ -16,10 +16,12 @@ from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
 from ocibridge.systemd.journal import Journal
+from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
-from tests.fake_dobby.processes import Process, private_bus, standin_dobby
+from tests.fake_dobby.processes import Process, fake_dobby, private_bus
 
 StartDobby = Callable[..., Process]
+StartBridge = Callable[..., Any]
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
     with ExitStack() as stack:
 
         def start(**parameters: Any) -> Process:
-            return stack.enter_context(standin_dobby(address, tmp_path, **parameters))
+            return stack.enter_context(fake_dobby(address, tmp_path, **parameters))
 
         yield start
 
@@ -50,7 +52,7 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
 @pytest.fixture
 async def start_bridge(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Callable[..., Any]]:
+) -> AsyncIterator[StartBridge]:
     """Starts ocibridge.
 
     A coroutine function that takes configuration keys. It returns once the bus name is owned.
@@ -80,10 +82,26 @@ def dobby_process(start_dobby: StartDobby) -> Process:
 
 
 @pytest.fixture
-async def oci(client: Client, dobby_process: Process, start_bridge: Callable[..., Any]) -> Client:
+async def oci(client: Client, dobby_process: Process, start_bridge: StartBridge) -> Client:
     """A client of an ocibridge that is ready. It records the signals of both daemons."""
     assert dobby_process.child.poll() is None
     await start_bridge()
     await client.listen()
     await client.until_property("DobbyAvailable", wanted=True)
+    return client
+
+
+@pytest.fixture
+async def app(oci: Client, tmp_path: Path) -> Client:
+    """As `oci`, with a running container "app"."""
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    return oci
+
+
+@pytest.fixture
+async def dobby(client: Client, start_dobby: StartDobby) -> Client:
+    """A client of a fake Dobby that is ready, without ocibridge."""
+    await client.listen()
+    start_dobby(hibernation=True)
+    await client.until_signal("Ready")
     return client

@@ -48,8 +48,10 @@ async def test_the_clock_is_set(
         await asyncio.gather(short, return_exceptions=True)
     await oci.oci("stopContainer", "sb", "app", True)
     assert await wait == "Stopped"
-    told = {name: value for name, (_, value) in (await oci.oci("getLastExit", "s", "app")).items()}
-    assert began <= told["StartedAt"] < began + 10e6
-    assert abs(told["StoppedAt"] - told["StartedAt"] - seconds * 1e6) < 20e6
-    assert told["StoppedAt"] >= 0
+    record = {
+        name: value for name, (_, value) in (await oci.oci("getLastExit", "s", "app")).items()
+    }
+    assert began <= record["StartedAt"] < began + 10e6
+    assert abs(record["StoppedAt"] - record["StartedAt"] - seconds * 1e6) < 20e6
+    assert record["StoppedAt"] >= 0
     assert await oci.start("app", bundle)  # ocibridge still works

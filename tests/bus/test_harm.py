@@ -13,25 +13,17 @@ from typing import Any
 import pytest
 
 from ocibridge.bridge import mounts
-from tests.bus.conftest import StartDobby
-from tests.bus.test_standin_harm import CONVERTED, DEADLY, HOOK
+from tests.bus.conftest import StartBridge, StartDobby
+from tests.bus.test_fake_dobby_harm import CONVERTED, DEADLY, HOOK
 from tests.fake_dobby.bundles import SPEC, complete_config, make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 CALLS_THAT_MAY_KILL: list[tuple[Any, ...]] = [
     ("getContainerInfo", "s", "app"),
     ("annotate", "sss", "app", "k", "v"),
     ("removeAnnotation", "ss", "app", "k"),
 ]
-
-
-@pytest.fixture
-async def app(oci: Client, tmp_path: Path) -> Client:
-    """A client, and a running container "app"."""
-    await oci.start("app", make_bundle(tmp_path, "sleep"))
-    return oci
 
 
 async def mount(
@@ -53,8 +45,10 @@ async def check_unharmed(client: Client, calls: int = 0) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "/", "//", "/.", "/usr/..", "/proc/self/root", "/proc/self/root/tmp", "/tmp", "/tmp/", "//tmp", "/tmp/../tmp/.", "{link}",
-        "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir", "/tmp/.hostmnttunnel-app/tmpdir/x", "/proc", "/proc/self/fd",
+        "/", "//", "/.", "/usr/..", "/proc/self/root", "/proc/self/root/tmp", "/tmp", "/tmp/",
+        "//tmp", "/tmp/../tmp/.", "{link}",
+        "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir",
+        "/tmp/.hostmnttunnel-app/tmpdir/x", "/proc", "/proc/self/fd",
         "/sys/fs", "/dev", "/dev/shm", "/no/such", "{file}",
     ],
 )  # fmt: skip
@@ -103,7 +97,7 @@ async def test_a_source_with_a_mount_below_it(faked: Client, tmp_path: Path) -> 
 
 async def test_a_mount_that_was_left_behind_stops_all_others(faked: Client, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    await faked.fate("HeldOpen", "s", str(source))
+    await faked.control("HeldOpen", "s", str(source))
     await faked.oci("mount", "sssass", "app", str(source), "/mnt", ["bind"], "")
     for target in ("/two", "/three"):
         name, said = await mount(faked, str(source), target=target, data="bad")

@@ -59,7 +59,7 @@ async def live(system: Client, path: str, interface: str) -> ET.Element:
 
 
 @pytest.fixture
-async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
+async def app_path(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
     """The path of a container object."""
     start_dobby()
     await system.until_property("DobbyAvailable", wanted=True)
@@ -67,36 +67,36 @@ async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
     return f"{CONTAINER_PATH}/app"
 
 
-async def test_the_files_are_what_the_bus_shows(system: Client, app: str) -> None:
+async def test_the_files_are_what_the_bus_shows(system: Client, app_path: str) -> None:
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
-        shown = await live(system, path, interface)
+        introspected = await live(system, path, interface)
         (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
-        assert canonical(shown) == canonical(filed)
+        assert canonical(introspected) == canonical(filed)
 
 
-async def test_every_argument_has_a_name(system: Client, app: str) -> None:
+async def test_every_argument_has_a_name(system: Client, app_path: str) -> None:
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
-        shown = await live(system, path, interface)
-        assert [e for e in shown.iter("arg") if not e.get("name")] == []
-        assert "Privileged" not in ET.tostring(shown, encoding="unicode")
+        introspected = await live(system, path, interface)
+        assert [e for e in introspected.iter("arg") if not e.get("name")] == []
+        assert "Privileged" not in ET.tostring(introspected, encoding="unicode")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
+async def test_another_user_gets_through_to_every_member(address: str, app_path: str) -> None:
     """On a system bus, sd-bus refuses other users each member without the "unprivileged" flag."""
     said: dict[tuple[str, str], str] = {}
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
         members = ET.parse(POLICY / f"{interface}.xml").getroot().iter("method")
         for member in sorted(members, key=lambda m: m.get("name") in {"stop", "stopContainer"}):

@@ -45,7 +45,8 @@ async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
 def containers() -> Iterator[None]:
     if os.getuid() != 0 or CONTAINERS.exists():
         pytest.skip(
-            f"only root can make {CONTAINERS}, which the document's examples name, and only where there is none"
+            f"only root can make {CONTAINERS}, which the document's examples name, and only where "
+            "there is none"
         )
     CONTAINERS.mkdir()
     try:
@@ -89,19 +90,19 @@ async def test_the_example_of_the_document(
     """
     await prepare(box, method.name, tmp_path / "sleep")
     said = await invoke(box, method.request)
-    got, shown = json.loads(said), json.loads(method.response)
+    got, expected = json.loads(said), json.loads(method.response)
     assert said == json.dumps(got, separators=(",", ":"), ensure_ascii=False)
     if method.name == "getContainerInfo":  # Dobby reports more than the document, in its own order
-        mine, theirs = got["result"].pop("info"), shown["result"].pop("info")
+        mine, theirs = got["result"].pop("info"), expected["result"].pop("info")
         assert {name: shape(mine[name]) for name in theirs} == {
             name: shape(value) for name, value in theirs.items()
         }
         assert list(json.loads(said)["result"]) == ["info", "success"]
-    assert shape(got) == shape(shown)
-    assert got["id"] == shown["id"]
+    assert shape(got) == shape(expected)
+    assert got["id"] == expected["id"]
     assert got["result"]["success"] is True
     if method.name == "getContainerState":
-        assert got["result"] == shown["result"]
+        assert got["result"] == expected["result"]
 
 
 PARAMETERS = [(m, p) for m in DOCUMENTED for p in m.parameters if not p.name.endswith("[#]")]
@@ -158,18 +159,21 @@ async def test_info_passes_through_exactly(oci: Client, tmp_path: Path) -> None:
 
     Only the state's word and the white space differ.
     """
-    told = (
-        '{ "z" : null,\n "memory" : {"user" : {"limit" : 9223372036854771712, "max":18446744073709551615, "odd" : 1.50, "e":1E3}},'
-        ' "state" : "running", "cmd" : "a  \\"b\\" {state:\\u00e9 \\ud800}", "a" : [ 1 , [ ] , { "state" : "running" } ],'
+    reported = (
+        '{ "z" : null,\n "memory" : {"user" : {"limit" : 9223372036854771712, '
+        '"max":18446744073709551615, "odd" : 1.50, "e":1E3}},'
+        ' "state" : "running", "cmd" : "a  \\"b\\" {state:\\u00e9 \\ud800}", "a" : [ 1 , [ ] ,'
+        ' { "state" : "running" } ],'
         ' "big":123456789012345678901 }'
     )
-    await oci.start("app", make_bundle(tmp_path, "odd", info=told))
+    await oci.start("app", make_bundle(tmp_path, "odd", info=reported))
     said = await invoke(
         oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}'
     )
     info = (
-        '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,"odd":1.50,"e":1E3}},'
-        '"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}","a":[1,[],{"state":"running"}],"big":123456789012345678901}'
+        '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,'
+        '"odd":1.50,"e":1E3}},"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}",'
+        '"a":[1,[],{"state":"running"}],"big":123456789012345678901}'
     )
     assert said == '{"jsonrpc":"2.0","id":1,"result":{"info":' + info + ',"success":true}}'
 
@@ -326,7 +330,8 @@ async def test_any_depth_is_answered_by_an_error_of_json_rpc(
     """
     for depth in range(900, 1001, 3):
         nested = "[" * depth + "]" * depth
-        request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{{"containerId":"nosuch","x":{nested}}}}}'
+        params = f'{{"containerId":"nosuch","x":{nested}}}'
+        request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{params}}}'
         error = json.loads(await invoke(oci, request))["error"]
         assert error["code"] in {1, -32602, -32700}
     assert error["code"] == -32700

@@ -51,8 +51,10 @@ STRINGS = st.one_of(
     st.binary(max_size=40).map(lambda b: b.hex()),
 )
 METHODS: list[tuple[str, str]] = [
-    ("getContainerState", "s"), ("getContainerInfo", "s"), ("startContainer", "ssssas"), ("startContainerFromDobbySpec", "sss"),
-    ("stopContainer", "sb"), ("pauseContainer", "s"), ("resumeContainer", "s"), ("execCommand", "sss"), ("executeCommand", "sss"),
+    ("getContainerState", "s"), ("getContainerInfo", "s"), ("startContainer", "ssssas"),
+    ("startContainerFromDobbySpec", "sss"),
+    ("stopContainer", "sb"), ("pauseContainer", "s"), ("resumeContainer", "s"),
+    ("execCommand", "sss"), ("executeCommand", "sss"),
 ]  # fmt: skip
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "s": STRINGS,

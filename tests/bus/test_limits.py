@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ import pytest
 from ocibridge.api import admission
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Limits
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
-
-StartBridge = Callable[..., Any]
 
 
 async def test_one_caller_too_many_calls(
@@ -40,9 +37,8 @@ async def test_one_caller_too_many_calls(
     ):
         name, text = await client.refused(member, *arguments)
         assert name == "LimitsExceeded"
-        assert (
-            text
-            == f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
+        assert text == (
+            f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
         )
     assert await client.property("ContainerCount") == 0
 
@@ -132,9 +128,9 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=15)
     refusals = [task.result() for task in done]
     assert {name for name, _ in refusals} == {"LimitsExceeded"}
-    assert (
-        refusals[0][1]
-        == f"waitForState: 5 reads and waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+    assert refusals[0][1] == (
+        f"waitForState: 5 reads and waits of user {os.getuid()} are under way already "
+        "(limits.per_user); await one first"
     )
     assert len(done) == 4
     for other in others:

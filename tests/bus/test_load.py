@@ -7,13 +7,11 @@ import asyncio
 import json
 import socket
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.config.schema import Duration, Limits, Timeouts
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
@@ -84,7 +82,7 @@ async def test_reads_are_answered_while_a_start_takes_long(oci: Client, tmp_path
 
 
 async def test_a_timeout_says_what_dobby_is_busy_with(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(timeouts=Timeouts(start=Duration(0.3), call=Duration(0.3)))
@@ -114,8 +112,8 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
     assert await client.oci("getContainerInfo", "s", "slow")
 
 
-async def test_a_line_that_is_full(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_a_full_queue(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(limits=Limits(in_flight=2, queued=3))
@@ -135,8 +133,8 @@ async def test_a_line_that_is_full(
     assert (await client.report())["most_open"] <= 2
 
 
-async def test_a_shared_question_times_out_for_nobody_else(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_a_shared_call_times_out_for_no_other_caller(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(timeouts=Timeouts(call=Duration(0.4)))
@@ -152,8 +150,8 @@ async def test_a_shared_question_times_out_for_nobody_else(
     await start
 
 
-async def test_more_containers_than_places_in_the_line(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_more_containers_than_places_in_the_queue(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await client.listen()
@@ -209,7 +207,7 @@ async def test_a_caller_gets_its_order_also_through_a_full_pool(
 
 
 async def test_a_reply_that_the_socket_does_not_take_at_once(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     daemon = await start_bridge()
@@ -223,7 +221,7 @@ async def test_a_reply_that_the_socket_does_not_take_at_once(
 
 
 async def test_nothing_is_kept_of_containers_that_have_ended(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     """Descriptors go up to 1023. State kept per descriptor would be kept for ever."""
     start_dobby()

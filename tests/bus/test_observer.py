@@ -7,16 +7,14 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocibridge.bridge import exit_tracker
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.load import FAIR, QUICK, check_truth, end, load, make_bundles
 from tests.fake_dobby.observer import Observer
@@ -29,7 +27,7 @@ async def test_an_observer_of_many_deaths(
     client: Client,
     address: str,
     start_dobby: StartDobby,
-    start_bridge: Callable[..., Any],
+    start_bridge: StartBridge,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -37,7 +35,10 @@ async def test_an_observer_of_many_deaths(
     bundles = make_bundles(tmp_path)
     observer = Observer()
     said: Counter[str] = Counter()
-    client.ears += [observer.heard, lambda _path, _interface, member, _body: said.update([member])]
+    client.listeners += [
+        observer.heard,
+        lambda _path, _interface, member, _body: said.update([member]),
+    ]
     await client.listen()
     await start_bridge(sweep_interval=Duration(0.05))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from ocibridge.bus import pump
 from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.bus.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
 OURS = "org.rdk.OCIContainer"
-StartBridge = Callable[..., Any]
 
 
 class Clock:
@@ -89,7 +87,7 @@ async def test_a_burst_does_not_keep_the_loop(
     listener.close()
 
 
-async def test_who_asks_the_library_too_much_is_refused_and_others_are_not(
+async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)

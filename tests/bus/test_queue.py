@@ -4,16 +4,12 @@ What happens to them, and what callers are told.
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ocibridge.config.schema import Duration, Limits, Timeouts
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
-
-StartBridge = Callable[..., Any]
 
 
 async def test_a_call_that_was_given_up_before_its_turn_never_goes_out(
@@ -42,7 +38,7 @@ async def test_a_call_that_was_given_up_before_its_turn_never_goes_out(
     assert (await client.report())["calls"].get("Stop", 0) == 0
 
 
-async def test_a_method_that_dobby_lacks_is_not_asked_for_again(
+async def test_a_method_that_dobby_lacks_is_not_called_again(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
     """Each attempt would cost Dobby a reply slot. The next Dobby process may have the method."""
@@ -63,13 +59,13 @@ async def test_a_method_that_dobby_lacks_is_not_asked_for_again(
     ] == "DobbyRefused"
 
 
-async def test_a_call_that_dobby_took_with_it_may_have_happened(
+async def test_a_call_in_flight_when_dobby_died_may_have_had_its_effect(
     oci: Client, tmp_path: Path
 ) -> None:
     slow = str(make_bundle(tmp_path, "slow-start", start="60000"))
     start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", slow, "", "", []))
     await oci.until_dobby_has("StartFromBundle")
-    await oci.fate("Dies")
+    await oci.control("Dies")
     name, said = await start
     assert (name, "before it answered; whether it has happened is not known" in said) == (
         "DobbyUnavailable",

@@ -21,7 +21,7 @@ from tests.fake_dobby.client import BOUND, Client
 async def test_a_start_that_is_answered_with_another_integer(
     oci: Client, tmp_path: Path, signature: str
 ) -> None:
-    await oci.fate("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
+    await oci.control("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
     bundle = str(make_bundle(tmp_path, "sleep"))
     name, said = await oci.refused("startContainer", "ssssas", "app", bundle, "", "", [])
     assert (name, f'"{signature}"' in said, '"i"' in said) == ("DobbyRefused", True, True), said
@@ -29,7 +29,7 @@ async def test_a_start_that_is_answered_with_another_integer(
 
 async def test_a_state_that_is_answered_with_another_integer(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("AnswersInstead", "sss", "GetState", "u", "[4]")
+    await oci.control("AnswersInstead", "sss", "GetState", "u", "[4]")
     name, said = await oci.refused("getContainerState", "s", "app")
     assert (name, '"u"' in said) == ("DobbyRefused", True)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
@@ -43,7 +43,7 @@ async def test_a_signal_of_other_integers_changes_nothing(
     oci: Client, tmp_path: Path, member: str, signature: str, body: str
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Says", "sss", member, signature, body)
+    await oci.control("Says", "sss", member, signature, body)
     assert await oci.oci("listContainers") == [(734, "app")]
     assert await oci.property("ContainerCount") == 1
     assert oci.heard("onContainerStarted", "onContainerStopped") == [
@@ -103,7 +103,7 @@ def forgotten() -> Iterator[None]:
 
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("change", ["version", "library", "layout"])
-async def test_a_library_that_is_not_known_tells_no_signature(
+async def test_an_unknown_library_gives_no_signature(
     address: str, client: Client, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """No memory of unknown layout is read. Only the Python types are checked then."""

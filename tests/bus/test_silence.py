@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocibridge.dobby.health import ASK_AFTER, INTERVAL, SILENT_SECONDS, WORKLESS_SECONDS
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.clock import Clock
@@ -31,7 +30,7 @@ async def dobby(start_dobby: StartDobby) -> Process:
 
 @pytest.fixture
 async def starting(
-    clock: Clock, dobby: Process, client: Client, start_bridge: Callable[..., Any], tmp_path: Path
+    clock: Clock, dobby: Process, client: Client, start_bridge: StartBridge, tmp_path: Path
 ) -> AsyncIterator[Client]:
     """A client of ocibridge while a start that does not end blocks Dobby."""
     assert dobby.child.poll() is None

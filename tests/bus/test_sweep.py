@@ -1,7 +1,6 @@
 """The sweep survives a failed pass. A reload of the limits takes effect at once."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from ocibridge.config.schema import Duration, Limits, Timeouts
 from ocibridge.daemon import Daemon
 from ocibridge.dobby import health
 from ocibridge.dobby.sweep import Sweep
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 SWEEPING = {"sweep_interval": Duration(0.05), "timeouts": Timeouts(call=Duration(0.2))}
 
 
@@ -61,7 +59,7 @@ async def test_a_sweep_that_crashes_is_reported_and_the_next_one_sweeps(
 @pytest.mark.parametrize("member", ["List", "GetState"])
 async def test_one_lost_reply_does_not_end_sweeping(swept: Client, member: str) -> None:
     seen = (await swept.report())["calls"].get(member, 0)
-    await swept.fate("Loses", "s", member)
+    await swept.control("Loses", "s", member)
     await swept.until_dobby_has(member, seen + 2)
     await swept.dobby("Pause", "i", 734)
     await swept.until_signal("onContainerStateChanged", "app", "Paused")
@@ -71,7 +69,7 @@ async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(
     oci: Client, tmp_path: Path
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("StateBecomes", "si", "app", 0)
+    await oci.control("StateBecomes", "si", "app", 0)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Invalid")
     before = (await oci.report())["calls"]["List"]
     for _ in range(5):
@@ -81,7 +79,7 @@ async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(
         == [("app", "Invalid")] * 20
     )
     assert (await oci.report())["calls"]["List"] - before <= 2  # a sweep may have sent one
-    await oci.fate("StateBecomes", "si", "app", 2)
+    await oci.control("StateBecomes", "si", "app", 2)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
 
 
@@ -139,14 +137,14 @@ async def test_one_place_is_enough_to_find_a_stalled_dobby(
     assert (await client.report())["most_open"] <= 2
 
 
-async def test_a_wait_for_a_missing_container_is_told_stopped_when_dobby_goes(
+async def test_a_wait_for_a_missing_container_ends_when_dobby_goes(
     oci: Client, tmp_path: Path
 ) -> None:
     """No List contains it, and its end is not announced yet. It existed, so it has ended."""
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     wait = asyncio.create_task(oci.oci("waitForState", "sst", "app", "Paused", 60_000_000))
     await oci.oci("listContainers")  # the bus keeps the order of calls of one client
-    await oci.fate("Vanishes", "s", "app")
+    await oci.control("Vanishes", "s", "app")
     assert await oci.oci("listContainers") == []
-    await oci.fate("Dies")
+    await oci.control("Dies")
     assert await wait == "Stopped"

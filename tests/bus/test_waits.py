@@ -4,7 +4,6 @@ See docs/design.md, waitForState.
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from ocibridge.bridge import transitions
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration, Timeouts
 from ocibridge.model import State, SubState
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 MINUTE = 60_000_000
 
 
@@ -28,13 +26,6 @@ def waiting(
     client: Client, container_id: str, state: str, microseconds: int = MINUTE
 ) -> "asyncio.Task[Any]":
     return asyncio.create_task(client.oci("waitForState", "sst", container_id, state, microseconds))
-
-
-@pytest.fixture
-async def app(oci: Client, tmp_path: Path) -> Client:
-    """A running container "app"."""
-    await oci.start("app", make_bundle(tmp_path, "sleep"))
-    return oci
 
 
 async def until_waiting(client: Client) -> None:
@@ -68,7 +59,7 @@ async def test_a_finer_state_that_comes_and_goes(app: Client) -> None:
 async def test_an_end_ends_every_wait(app: Client) -> None:
     waits = [waiting(app, "app", state) for state in ("Paused", "Stopped", "Hibernated")]
     await until_waiting(app)
-    await app.fate("Exits", "si", "app", 0)
+    await app.control("Exits", "si", "app", 0)
     assert await asyncio.gather(*waits) == ["Stopped"] * 3
     assert await app.oci("waitForState", "sst", "app", "Stopped", 0) == "Stopped"
 
@@ -121,7 +112,7 @@ async def test_dobby_lost_while_waiting_is_an_end(app: Client) -> None:
     wait = waiting(app, "app", "Paused")
     unknown = asyncio.create_task(app.refused("waitForState", "sst", "nosuch", "Running", 0))
     await until_waiting(app)
-    await app.fate("Dies")
+    await app.control("Dies")
     assert (await wait, (await unknown)[0]) == ("Stopped", "DobbyUnavailable")
     await app.until_property("DobbyStatus", wanted="absent")
     assert (await app.refused("waitForState", "sst", "app", "Stopped", 0))[0] == "DobbyUnavailable"
@@ -194,7 +185,7 @@ async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Sta
     return client
 
 
-async def test_hibernate_and_wakeup_return_when_it_has_happened(
+async def test_hibernate_and_wakeup_return_when_they_are_done(
     hibernating: Client, tmp_path: Path
 ) -> None:
     await hibernating.start("app", make_bundle(tmp_path, "sleep"))
@@ -235,7 +226,7 @@ async def test_an_end_while_it_hibernates(hibernating: Client, tmp_path: Path) -
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
-    await hibernating.fate("Exits", "si", "app", 9)
+    await hibernating.control("Exits", "si", "app", 9)
     assert (await hibernate)[0] == "NoSuchContainer"
 
 
@@ -246,7 +237,7 @@ async def test_an_end_without_a_signal_while_it_hibernates(
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
-    await hibernating.fate("Vanishes", "s", "app")
+    await hibernating.control("Vanishes", "s", "app")
     assert (await hibernate)[0] == "NoSuchContainer"
 
 

@@ -16,7 +16,7 @@ POINTS = [0, 20, 60, 120, *range(200, 2000, 120)]
 
 
 @pytest.mark.parametrize("sent", POINTS)
-def test_told_to_end_while_the_bus_is_silent(address: str, tmp_path: Path, sent: int) -> None:
+def test_a_signal_while_the_bus_is_silent(address: str, tmp_path: Path, sent: int) -> None:
     number = (signal.SIGTERM, signal.SIGINT)[POINTS.index(sent) % 2]
     environment = {"RUNTIME_DIRECTORY": str(tmp_path)}
     # The start's own timeout is longer than this test waits.

@@ -24,6 +24,10 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
+# The container is restarted when it crashes.
+RESTARTING_SPEC = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
+
+
 def complete_config() -> dict[str, Any]:
     """A config.json with all that the real Dobby requires. Callers may change it."""
     return {
@@ -55,7 +59,7 @@ def make_bundle(
     bundle = directory / name
     (bundle / "rootfs").mkdir(parents=True)
     config = complete_config() | {
-        "annotations": {f"standin.{key}": value for key, value in hints.items()}
+        "annotations": {f"fake.{key}": value for key, value in hints.items()}
     }
     if not plugins:
         del config["rdkPlugins"]

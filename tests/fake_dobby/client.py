@@ -28,9 +28,8 @@ class Client:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.signals: list[tuple[str, tuple[Any, ...]]] = []
-        self.ears: list[
-            Callable[[str, str, str, tuple[Any, ...]], None]
-        ] = []  # called with path, interface, member, body
+        # Called with path, interface, member and body of each signal.
+        self.listeners: list[Callable[[str, str, str, tuple[Any, ...]], None]] = []
         self._news = asyncio.Event()
         self._name_watcher = NameWatcher(bus)
 
@@ -130,8 +129,8 @@ class Client:
         if interface.startswith(("org.rdk.", PROPERTIES, OBJECT_MANAGER)):
             body = message.parse_to_tuple()
             self.signals.append((message.member or "", body))
-            for ear in self.ears:
-                ear(message.path or "", interface, message.member or "", body)
+            for listener in self.listeners:
+                listener(message.path or "", interface, message.member or "", body)
             self._news.set()
 
     async def until_signal(self, *wanted: Any) -> None:
@@ -165,7 +164,15 @@ class Client:
             DOBBY_SERVICE, DOBBY_OBJECT, f"{DOBBY_SERVICE}.{word}", member, signature, *args
         )
 
-    async def fate(self, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
+    async def start_at_dobby(
+        self, bundle: Path, container_id: str = "app", socket: str = ""
+    ) -> int:
+        """Start a container like another client of Dobby. Returns the descriptor, or -1."""
+        arguments: tuple[Any, ...] = (container_id, str(bundle), [], "", socket, [], 0, 0)
+        descriptor: int = (await self.dobby("StartFromBundle", "ssahssasuu", *arguments))[0]
+        return descriptor
+
+    async def control(self, member: str, signature: str = "", *args: Any) -> tuple[Any, ...]:
         """Call a control method of the fake Dobby."""
         return await self.call(
             DOBBY_SERVICE, DOBBY_OBJECT, "org.freedesktop.DBus.Mock", member, signature, *args
@@ -173,7 +180,7 @@ class Client:
 
     async def report(self) -> dict[str, Any]:
         """The report of the fake Dobby."""
-        report: dict[str, Any] = json.loads((await self.fate("Report"))[0])
+        report: dict[str, Any] = json.loads((await self.control("Report"))[0])
         return report
 
     async def until_dobby_has(self, member: str, count: int = 1) -> None:

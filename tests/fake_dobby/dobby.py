@@ -47,9 +47,12 @@ FAILURES = {
     "GetInfo": True,
 }
 SIGNATURES = {
-    "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"], "Resume": ["i"], "Exec": ["iss"],
-    "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"], "Hibernate": ["is"], "Wakeup": ["i"],
-    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"], "Start": ["ssah", "ssahssas"],
+    "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"],
+    "Resume": ["i"], "Exec": ["iss"],
+    "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"],
+    "Hibernate": ["is"], "Wakeup": ["i"],
+    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"],
+    "Start": ["ssah", "ssahssas"],
 }  # fmt: skip
 REPLY_SIGNATURES = {
     "List": "aias",
@@ -151,7 +154,8 @@ class Wire:
             self.error(
                 message,
                 "UnknownMethod",
-                f'Method "{member}" with signature "{signature}" on interface "{interface}" doesn\'t exist\n',
+                f'Method "{member}" with signature "{signature}" on interface "{interface}" '
+                "doesn't exist\n",
             )
         else:
             self.error(message, "UnknownObject", f"Unknown object '{MAIN_OBJ}'.")

@@ -37,8 +37,10 @@ SIGKILL, SIGTERM = 9, 15
 # Milliseconds for which the work queue is held: medians of the Debug build (docs/dobby.md,
 # Latencies).
 DURATIONS = {
-    "StartFromBundle": 120, "StartFromSpec": 140, "refusal": 1, "failing": 95, "hanging": 5526, "Stop": 10, "StopForced": 6,
-    "TermIgnored": 560, "Reap": 30, "Pause": 4, "Resume": 4, "Exec": 22, "ExecRefused": 6, "GetInfo": 1,
+    "StartFromBundle": 120, "StartFromSpec": 140, "refusal": 1, "failing": 95, "hanging": 5526,
+    "Stop": 10, "StopForced": 6,
+    "TermIgnored": 560, "Reap": 30, "Pause": 4, "Resume": 4, "Exec": 22, "ExecRefused": 6,
+    "GetInfo": 1,
 }  # fmt: skip
 
 ID_RULE = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -173,7 +175,7 @@ class DobbyModel:
     def hints_of(self, config: dict[str, Any]) -> dict[str, str]:
         annotations = config.get("annotations")
         given = annotations.items() if isinstance(annotations, dict) else ()
-        return {name.removeprefix("standin."): value for name, value in given}
+        return {name.removeprefix("fake."): value for name, value in given}
 
     def crash(self) -> tuple[Any, ...]:
         raise Crash

@@ -85,13 +85,13 @@ async def until_steady(client: Client, observer: Observer) -> dict[str, dict[str
 
 async def check_truth(client: Client, observer: Observer) -> None:
     """The observer's view, ours and Dobby's are equal."""
-    told = await until_steady(client, observer)
+    objects = await until_steady(client, observer)
     listed = await client.dobby("List")
-    assert sorted((o["Descriptor"], o["Id"]) for o in told.values()) == sorted(
+    assert sorted((o["Descriptor"], o["Id"]) for o in objects.values()) == sorted(
         zip(*listed, strict=True)
     )
     states = {
-        o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in told.values()
+        o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in objects.values()
     }
-    assert {o["Id"]: DOBBY_STATES[o["State"]] for o in told.values()} == states
-    assert (observer.complaints, observer.properties["ContainerCount"]) == ([], len(told))
+    assert {o["Id"]: DOBBY_STATES[o["State"]] for o in objects.values()} == states
+    assert (observer.complaints, observer.properties["ContainerCount"]) == ([], len(objects))

@@ -42,7 +42,8 @@ class MountModel:
             if self.mountinfo:
                 with Path(self.mountinfo).open("a") as file:
                     file.write(
-                        f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 /dev/root rw\n"
+                        f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 "
+                        "/dev/root rw\n"
                     )
         return True
 

@@ -33,7 +33,7 @@ class Observer:
         self.ended = 0
         self._last: dict[str, str] = {}
         self._started: set[str] = set()
-        self._told: dict[str, str] = {}
+        self._announced: dict[str, str] = {}
 
     def heard(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
         """Take one signal."""
@@ -69,10 +69,11 @@ class Observer:
     def _removed(self, path: str) -> None:
         self._step(path, "InterfacesRemoved")
         self._complain_unless(
-            self._told.get(path) == "Stopped", f"{path} removed in state {self._told.get(path)}"
+            self._announced.get(path) == "Stopped",
+            f"{path} removed in state {self._announced.get(path)}",
         )
         self._last.pop(path)
-        self._told.pop(path, None)
+        self._announced.pop(path, None)
         self._started.discard(path)
         del self.objects[path]
         self.ended += 1
@@ -89,14 +90,14 @@ class Observer:
             )
             self._complain_unless(
                 known[name] != value or name.endswith(("At", "Path")),
-                f"{path}: {name} told twice to be {value}",
+                f"{path}: {name} announced twice as {value}",
             )
             known[name] = value
 
     def _manager_changed(self, changed: dict[str, Any]) -> None:
         for name, value in changed.items():
             self._complain_unless(
-                self.properties.get(name) != value, f"{name} told twice to be {value}"
+                self.properties.get(name) != value, f"{name} announced twice as {value}"
             )
             self.properties[name] = value
         if changed.get("DobbyAvailable"):
@@ -117,12 +118,12 @@ class Observer:
             self._step(path, "State")
             self._complain_unless(
                 body[1] == known["State"],
-                f"{named} is told to be {body[1]}, and is {known['State']}",
+                f"{named} is announced as {body[1]}, and is {known['State']}",
             )
             self._complain_unless(
-                body[1] != self._told.get(path), f"{named} is told twice to be {body[1]}"
+                body[1] != self._announced.get(path), f"{named} is announced twice as {body[1]}"
             )
-            self._told[path] = body[1]
+            self._announced[path] = body[1]
             return
         self._step(path, member)
         descriptor = body[1] if member == "containerExited" else body[0]
@@ -140,5 +141,6 @@ class Observer:
             )
         if member == "containerExited":
             self._complain_unless(
-                self._told.get(path) == "Stopped", f"{named} exited while {self._told.get(path)}"
+                self._announced.get(path) == "Stopped",
+                f"{named} exited while {self._announced.get(path)}",
             )

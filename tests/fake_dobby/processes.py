@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-STANDIN = Path(__file__).with_name("dobby.py")
+FAKE_DOBBY = Path(__file__).with_name("dobby.py")
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -97,7 +97,7 @@ def private_bus(kind: str = "session", limits: dict[str, int] | None = None) -> 
             yield next_line(bus.child, 10)
 
 
-def standin_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Process:
+def fake_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Process:
     """Start the fake Dobby on that bus, with `directory` as its working directory.
 
     It takes its name a moment later. dobby.py lists the parameters.
@@ -108,7 +108,7 @@ def standin_dobby(address: str, directory: Path = ROOT, **parameters: Any) -> Pr
         "dbusmock",
         "--session",
         "--template",
-        str(STANDIN),
+        str(FAKE_DOBBY),
         "--parameters",
         json.dumps(parameters),
     ]
@@ -122,6 +122,26 @@ def ocibridge(
     """Start the daemon on that bus."""
     program = str(Path(sys.executable).with_name("ocibridge"))
     return Process([program, "--bus", address, *options], environment or {}, **popen)
+
+
+def until_owned(address: str, name: str = "org.rdk.OCIContainer") -> None:
+    """Wait until the name has an owner on that bus, for 20 s at most."""
+    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
+    subprocess.run(wait, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True)
+
+
+def memory_kib(pid: int, field: str = "VmRSS") -> int:
+    """VmRSS, or VmHWM for its peak (proc(5)), in KiB. 0 for a process that has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1])
+    return 0
+
+
+def open_files(pid: int) -> int:
+    """The number of open file descriptors of a process."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def next_line(child: "subprocess.Popen[bytes]", seconds: float) -> str:

@@ -1,7 +1,7 @@
 """ocibridge as a process, with a fake Dobby, on a bus that allows everything."""
 
 import json
-import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.fake_dobby.processes import ROOT, Process, ocibridge, private_bus, standin_dobby
-from tests.robustness.wire import INTERFACE, OURS, Wire
+from tests.fake_dobby.processes import (
+    ROOT,
+    Process,
+    fake_dobby,
+    memory_kib,
+    ocibridge,
+    open_files,
+    private_bus,
+    until_owned,
+)
+from tests.robustness.wire import INTERFACE, Wire
 
 
 @dataclass(frozen=True)
@@ -28,20 +37,16 @@ class Victim:
 
     @property
     def memory_kib(self) -> int:
-        return self._status("VmRSS:")
+        return memory_kib(self.process.child.pid)
 
     @property
     def peak_kib(self) -> int:
         """The peak so far."""
-        return self._status("VmHWM:")
-
-    def _status(self, line: str) -> int:
-        lines = Path(f"/proc/{self.process.child.pid}/status").read_text().splitlines()
-        return next(int(found.split()[1]) for found in lines if found.startswith(line))
+        return memory_kib(self.process.child.pid, "VmHWM")
 
     @property
     def files(self) -> int:
-        return len(list(Path(f"/proc/{self.process.child.pid}/fd").iterdir()))
+        return open_files(self.process.child.pid)
 
     def caller(self) -> Wire:
         return Wire(self.address)
@@ -69,28 +74,27 @@ def unit_environment() -> dict[str, str]:
     )
 
 
-def until_owned(address: str, name: str = OURS) -> None:
-    """Until somebody on that bus has that name."""
-    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(
-        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
-    )
-
-
 def start_by_others(victim: Victim, count: int) -> None:
     """Starts containers c0, c1, … at the fake Dobby, as another client of it would.
 
     Returns once ocibridge has them too.
     """
     with victim.caller() as caller:
-        fate = {
+        mock = {
             "destination": "org.rdk.dobby",
             "path": "/org/rdk/dobby",
             "interface": "org.freedesktop.DBus.Mock",
         }
-        assert caller.outcome("StartsByOthers", "i", (count,), **fate) == "reply"
+        assert caller.outcome("StartsByOthers", "i", (count,), **mock) == "reply"
         while len(caller.reply(caller.call("listContainers")).body[0]) < count:
             pass
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Poll, for 20 s at most. `holds` makes a call over the bus, so this is no busy loop."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not become true"
 
 
 @pytest.fixture
@@ -103,7 +107,7 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
             """`keys`: of the configuration."""
             address = stack.enter_context(private_bus("system"))
             if dobby:
-                stack.enter_context(standin_dobby(address, tmp_path))
+                stack.enter_context(fake_dobby(address, tmp_path))
                 until_owned(address, "org.rdk.dobby")
             log = tmp_path / "log"
             file = stack.enter_context(log.open("wb"))

@@ -57,7 +57,8 @@ def message_of(kind: str, to: str) -> Message:
     if word in SIGNALS:
         interface, path, member, signature, body = SIGNALS[word]
         return Message(
-            message_type=MessageType.SIGNAL, destination=to, path=path, interface=interface, member=member,
+            message_type=MessageType.SIGNAL, destination=to, path=path, interface=interface,
+            member=member,
             signature=signature, body=list(body),
         )  # fmt: skip
     interface, member, signature, body = CALLS[word]

@@ -32,14 +32,14 @@ class Liar:
     def __init__(self, address: str, answer: Answer, *, flags: int = 0, becomes: int = 1) -> None:
         self.answer = answer
         self._flags, self._becomes = flags, becomes
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self._wire = Wire(address)
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> "Liar":
         where = {"destination": DRIVER, "path": "/", "interface": DRIVER}
-        asked = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
-        assert self._wire.reply(asked).body == [self._becomes]
+        serial = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
+        assert self._wire.reply(serial).body == [self._becomes]
         self._thread.start()
         return self
 
@@ -58,7 +58,7 @@ class Liar:
             while True:
                 message = self._wire.next()
                 if message.message_type is MessageType.METHOD_CALL:
-                    self.asked.append(str(message.member))
+                    self.calls.append(str(message.member))
                     answer = self.answer(message)
                     if answer is not None:
                         self._wire.send(answer)

@@ -5,6 +5,7 @@ Each call gets one clear error, and other callers are not affected.
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 STANDARD = "org.freedesktop.DBus.Error."
 PROPERTIES = "org.freedesktop.DBus.Properties"
 METHODS = {
-    "listContainers": "", "getContainerState": "s", "getContainerInfo": "s", "startContainer": "ssssas",
-    "startContainerFromDobbySpec": "sss", "stopContainer": "sb", "pauseContainer": "s", "resumeContainer": "s", "execCommand": "sss",
-    "executeCommand": "sss", "hibernateContainer": "ss", "wakeupContainer": "s", "annotate": "sss", "removeAnnotation": "ss",
+    "listContainers": "", "getContainerState": "s", "getContainerInfo": "s",
+    "startContainer": "ssssas",
+    "startContainerFromDobbySpec": "sss", "stopContainer": "sb", "pauseContainer": "s",
+    "resumeContainer": "s", "execCommand": "sss",
+    "executeCommand": "sss", "hibernateContainer": "ss", "wakeupContainer": "s", "annotate": "sss",
+    "removeAnnotation": "ss",
     "mount": "sssass", "unmount": "ss", "waitForState": "sst", "getLastExit": "s",
 }  # fmt: skip
 DEEP = 62  # nested variants; the bus allows 64 nested containers
@@ -32,8 +36,10 @@ def deep(levels: int) -> Variant:
 
 
 WRONG: list[tuple[str, tuple[Any, ...]]] = [
-    ("", ()), ("i", (1,)), ("s", ("x",)), ("ss", ("x", "y")), ("as", (["x"],)), ("v", (deep(1),)), ("v", (deep(DEEP),)),
-    ("sssssssss", ("x",) * 9), ("a{sv}", ({"a": Variant("s", "x")},)), ("(ss)", (("a", "b"),)), ("ay", (b"x",)),
+    ("", ()), ("i", (1,)), ("s", ("x",)), ("ss", ("x", "y")), ("as", (["x"],)), ("v", (deep(1),)),
+    ("v", (deep(DEEP),)),
+    ("sssssssss", ("x",) * 9), ("a{sv}", ({"a": Variant("s", "x")},)), ("(ss)", (("a", "b"),)),
+    ("ay", (b"x",)),
     ("x", (-1,)), ("d", (float("nan"),)), ("o", ("/",)), ("g", ("s",)), ("sv", ("x", deep(0))),
 ]  # fmt: skip
 
@@ -143,8 +149,7 @@ def test_calls_that_want_no_reply_get_none(victim: Victim) -> None:
 def test_descriptors_where_none_belong(victim: Victim) -> None:
     """The bus delivers them with any message. They are closed with the message."""
     before = victim.files
-    # noqa: PTH123 - a descriptor is needed
-    with victim.caller() as caller, open(os.devnull, "rb") as file:
+    with victim.caller() as caller, Path(os.devnull).open("rb") as file:
         for _ in range(200):
             message = Message(
                 destination=OURS,

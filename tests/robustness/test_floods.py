@@ -12,8 +12,8 @@ import pytest
 from dbus_fast import Message, MessageFlag
 
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import ocibridge, private_bus
-from tests.robustness.conftest import Attack, Victim, until_owned
+from tests.fake_dobby.processes import ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Attack, Victim
 from tests.robustness.liar import Liar, refusing
 from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 
@@ -101,7 +101,7 @@ def test_who_is_gone_before_it_is_known_changes_nothing(victim: Victim, tmp_path
     assert all("refused: startContainer: not done" in line for line in lines if "uid -1" in line)
 
 
-def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack) -> None:
+def test_a_state_to_be_confirmed_does_not_fill_the_queue(attack: Attack) -> None:
     """Invalid needs to be confirmed by a List.
 
     One List confirms it for all who share the GetState, instead of one for each.
@@ -119,7 +119,7 @@ def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack)
                 else Message.new_method_return(call, "aias", [[7], ["a"]])
             )
         if (
-            call.member == "GetState" and liar.asked.count("GetState") > 1
+            call.member == "GetState" and liar.calls.count("GetState") > 1
         ):  # the first is for the snapshot
             all_have_asked.wait(20)
         return Message.new_method_return(call, "i", [0])
@@ -137,12 +137,12 @@ def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack)
                 caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
             )  # by now they have arrived
         all_have_asked.set()
-        while liar.asked[-1] != "List":
+        while liar.calls[-1] != "List":
             pass
         assert honest.outcome("pauseContainer", "s", ("a",)) != f"{STANDARD}LimitsExceeded"
 
 
-def test_what_dobby_says_when_it_goes_is_shown_and_not_obeyed(attack: Attack) -> None:
+def test_dobbys_error_text_is_quoted_and_cut(attack: Attack) -> None:
     """The text comes from another process.
 
     It reaches a terminal without control characters and with a limited length.

@@ -11,7 +11,7 @@ import pytest
 from tests.robustness.conftest import Victim
 from tests.robustness.flood import SIGNALS
 from tests.robustness.test_abuse import PROPERTIES
-from tests.robustness.waits import NOBODY, driver, flooding, memory_kib
+from tests.robustness.waits import NOBODY, driver, flooding
 from tests.robustness.wire import INTERFACE, OURS
 
 SECONDS = 1.0
@@ -42,9 +42,10 @@ def test_forged_to_us(victim: Victim, kind: str) -> None:
             .value
         )
     said = victim.log.read_text()
-    peak = memory_kib(victim.process.child.pid, "VmHWM")
+    peak = victim.peak_kib
     print(
-        f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, memory {before} → {peak} KiB, {status}"
+        f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, "
+        f"memory {before} → {peak} KiB, {status}"
     )
     assert sent["messages"] > 1000
     assert served > 1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_dobby.processes import Process, ocibridge, private_bus
-from tests.robustness.conftest import Victim, until_owned
+from tests.fake_dobby.processes import Process, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Victim
 
 BOUND = 20
 WHILE_IT_STARTS = """
@@ -96,7 +96,7 @@ def test_a_storm_of_ends(tmp_path: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", range(0, 200, 10))
-def test_told_to_end_while_it_starts(tmp_path: Path, milliseconds: int) -> None:
+def test_a_signal_to_end_during_the_start(tmp_path: Path, milliseconds: int) -> None:
     """At any moment, it ends by the signal or in order, and never with a traceback."""
     log = tmp_path / "log"
     with (

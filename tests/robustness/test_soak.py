@@ -20,7 +20,7 @@ from ocibridge.bus.connection import Bus
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.load import FAIR, QUICK, check_truth, end, load, make_bundles
 from tests.fake_dobby.observer import Observer
-from tests.fake_dobby.processes import ROOT, Process, standin_dobby
+from tests.fake_dobby.processes import ROOT, Process, fake_dobby
 from tests.robustness.conftest import Attack, Victim
 from tests.robustness.test_abuse import forged
 from tests.robustness.wire import INTERFACE, Wire
@@ -105,7 +105,7 @@ def sample(victim: Victim, deaths: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
+async def test_a_long_run(attack: Attack, tmp_path: Path) -> None:
     """A listener has seen each container once, in order.
 
     At the end, memory and open files are those of the beginning.
@@ -116,16 +116,19 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
     abused: Counter[str] = Counter()
     client = Client(await Bus.open(victim.address))
-    client.ears += [observer.heard, lambda _path, _interface, member, _body: said.update([member])]
+    client.listeners += [
+        observer.heard,
+        lambda _path, _interface, member, _body: said.update([member]),
+    ]
     await client.listen()
     callers = [Client(await Bus.open(victim.address)) for _ in range(CALLERS)]
     loads = [asyncio.create_task(load(caller, bundles, chance, outcomes)) for caller in callers]
     over, samples, deaths, finish = Event(), [sample(victim, 0)], 0, time.monotonic() + SECONDS
-    hostile = Thread(target=abuse, args=(victim.address, over, abused))
-    hostile.start()
+    attacker = Thread(target=abuse, args=(victim.address, over, abused))
+    attacker.start()
     try:
         while time.monotonic() < finish:
-            with standin_dobby(victim.address, tmp_path, durations=QUICK) as dobby:
+            with fake_dobby(victim.address, tmp_path, durations=QUICK) as dobby:
                 await client.until(lambda: observer.properties["DobbyAvailable"])
                 await asyncio.sleep(chance.uniform(0.0, 2.0))  # at a random moment
                 await die(dobby, chance)
@@ -143,11 +146,11 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
                 == observer.ended
             )
             samples.append(sample(victim, deaths))
-        with standin_dobby(victim.address, tmp_path, durations=QUICK):
+        with fake_dobby(victim.address, tmp_path, durations=QUICK):
             await client.until(lambda: observer.properties["DobbyAvailable"])
             await end(loads)
             over.set()
-            await asyncio.to_thread(hostile.join)
+            await asyncio.to_thread(attacker.join)
             await check_truth(client, observer)
     finally:
         over.set()

@@ -17,8 +17,8 @@ from dbus_fast import Message, MessageType, Variant
 
 from ocibridge.systemd.message_ids import MessageId
 from tests.fake_dobby.observer import Observer
-from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
-from tests.robustness.conftest import Victim, start_by_others, unit_environment, until_owned
+from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Victim, start_by_others, unit_environment
 from tests.robustness.liar import Liar
 from tests.robustness.waits import driver
 from tests.robustness.wire import OURS, Wire
@@ -116,7 +116,7 @@ def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
         environment = {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment()
         bridge = stack.enter_context(ocibridge(address, environment=environment, stderr=log))
         until_owned(address)
-        dobby = stack.enter_context(standin_dobby(address, tmp_path))
+        dobby = stack.enter_context(fake_dobby(address, tmp_path))
         until_owned(address, "org.rdk.dobby")
         start_by_others(Victim(address, bridge, tmp_path / "log", "reply"), CONTAINERS)
         assert listener.until(living=CONTAINERS)
@@ -139,7 +139,7 @@ def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
 
 
 QUOTA = 1_000_000  # max_incoming_bytes of dbus-daemon(1); a stock system bus has 127 MiB
-LIVES = 3000  # containers whose signals exceed the quota
+RUNS = 3000  # containers whose signals exceed the quota
 # Entries that are fine besides the expected one.
 USUAL = {
     MessageId.CONTAINER_FAILED,
@@ -195,7 +195,7 @@ class Journald:
         ]
 
 
-def lives(liar: Liar, count: int) -> None:
+def run_containers(liar: Liar, count: int) -> None:
     """Starts and ends of that many containers."""
     for number in range(count):
         liar.signal("Started", "is", 1 + number % 1000, f"c{number}")
@@ -232,7 +232,7 @@ def jammed(address: str, directory: Path, journal: Path) -> int | None:
         until_owned(address)
         honest = stack.enter_context(Wire(address))
         assert honest.is_served()
-        lives(liar, LIVES)
+        run_containers(liar, RUNS)
         try:
             return bridge.child.wait(BOUND)
         except subprocess.TimeoutExpired:
@@ -255,8 +255,8 @@ def test_a_bus_that_reads_from_us_no_longer(tmp_path: Path) -> None:
         with Journald(tmp_path / "journald") as journald:
             code = jammed(address, tmp_path, journald.path)
         assert code == os.EX_UNAVAILABLE
-        (told,) = [each for each in journald.message_ids() if each not in USUAL]
-        assert told not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
+        (message_id,) = [each for each in journald.message_ids() if each not in USUAL]
+        assert message_id not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
         with Wire(address) as honest:
             until = time.monotonic() + BOUND
             while driver(

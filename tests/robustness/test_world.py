@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import ocibridge, private_bus, standin_dobby
-from tests.robustness.conftest import Attack, until_owned
+from tests.fake_dobby.processes import fake_dobby, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Attack
 from tests.robustness.cutter import Cutter
 from tests.robustness.wire import INTERFACE, Wire
 
@@ -30,7 +30,7 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
     """
     log = tmp_path / "log"
     bundle = str(make_bundle(tmp_path, "sleep"))
-    with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
+    with private_bus("system") as address, fake_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
         options: dict[str, Any] = {
             "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
@@ -51,13 +51,13 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
     said = log.read_text()
     for word in ("Traceback", "unforeseen", "never retrieved", "give up"):
         assert word not in said
-    told = (
+    reasons = (
         "cannot open bus",
         "before ocibridge was ready",
         "does not give us the name",
         "closed the connection",
     )
-    assert sum(said.count(text) for text in told) == 1, said
+    assert sum(said.count(text) for text in reasons) == 1, said
 
 
 def test_a_full_disk(attack: Attack, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_few_descriptors(tmp_path: Path, free: int) -> None:
     """
     log = tmp_path / "log"
     plain = str(make_bundle(tmp_path, "plain", plugins=False))
-    with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
+    with private_bus("system") as address, fake_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
         options: dict[str, Any] = {
             "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
@@ -106,10 +106,10 @@ def test_few_descriptors(tmp_path: Path, free: int) -> None:
             assert free == 1 or ("reply" in outcomes) == (
                 free > 1
             )  # 1 is enough for a folder or a file, but not always for both
-            told = {
+            infos = {
                 caller.outcome("getContainerInfo", "s", (f"a{number}",)) for number in range(20)
             }
-            assert told <= {f"{STANDARD}NotSupported", f"{INTERFACE}.Error.NoSuchContainer"}
+            assert infos <= {f"{STANDARD}NotSupported", f"{INTERFACE}.Error.NoSuchContainer"}
             assert caller.is_served()
             assert bridge.end() == 0
     assert "Traceback" not in log.read_text()
@@ -145,7 +145,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
         private_bus("system") as address,
-        standin_dobby(address, tmp_path) as dobby,
+        fake_dobby(address, tmp_path) as dobby,
         Wire(address) as caller,
         log.open("wb") as file,
     ):

@@ -16,12 +16,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from dbus_fast import Message
 
+from tests.fake_dobby.processes import memory_kib
 from tests.robustness.flood import CALLS, UNREAD
 from tests.robustness.wire import DRIVER, OURS, Wire
 
@@ -32,8 +33,8 @@ SETTLED: Final = 180.0  # seconds after a flood within which the daemon must hav
 # The criterion: p99 below this, or below so many times the floor's.
 TARGET_MS: Final = 100.0
 FACTOR: Final = 5.0
-LEAST_CALLS: Final = 20
-LEAST_FLOOD: Final = 1000
+MIN_CALLS: Final = 20
+MIN_FLOOD: Final = 1000
 GROWTH_KIB: Final = 32 << 10
 KINDS: Final = (*CALLS, *(f"{kind}{UNREAD}" for kind in CALLS))
 Figures = dict[str, Any]
@@ -51,15 +52,6 @@ def driver(wire: Wire, member: str, signature: str = "", *body: Any) -> Any:
     )
     answer = wire.ask(call)
     return answer.body[0] if answer.body else None
-
-
-def memory_kib(pid: int, field: str) -> int:
-    """VmRSS or VmHWM; 0 for a process that has ended."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1])
-    return 0
 
 
 class Honest:
@@ -174,19 +166,17 @@ def complaints(figures: Figures, floor: Figures) -> list[str]:
     """Which criteria these figures miss."""
     limit = max(TARGET_MS, FACTOR * floor["p99_ms"])
     found = {
-        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is {floor['p99_ms']}": figures[
-            "p99_ms"
-        ]
-        > limit,
+        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is "
+        f"{floor['p99_ms']}": figures["p99_ms"] > limit,
         f"{figures['calls']} honest calls, beside the floor {floor['calls']}": figures["calls"]
-        < min(LEAST_CALLS, floor["calls"] / FACTOR),
+        < min(MIN_CALLS, floor["calls"] / FACTOR),
         f"honest calls ended so: {figures['outcomes']}": set(figures["outcomes"]) != {"reply"},
         f"memory {figures['rss_before_kib']} → {figures['rss_peak_kib']} KiB": figures[
             "rss_peak_kib"
         ]
         > figures["rss_before_kib"] + GROWTH_KIB,
         "it was restarted": figures["restarted"],
-        f"only {figures['messages']} messages: no flood": figures["messages"] < LEAST_FLOOD,
+        f"only {figures['messages']} messages: no flood": figures["messages"] < MIN_FLOOD,
     }
     return [f"{figures['kind']}: {what}" for what, wrong in found.items() if wrong]
 
@@ -248,12 +238,16 @@ def measure(address: str, seconds: float, uid: int, kinds: tuple[str, ...]) -> I
 def table(rows: list[Figures]) -> str:
     """A table for people."""
     lines = [
-        "flood                       p50 ms    p99 ms    max ms   floor p99     calls   flood/s  conns  RSS MiB  first try: p99, max"
+        (
+            "flood                       p50 ms    p99 ms    max ms   floor p99     calls"
+            "   flood/s  conns  RSS MiB  first try: p99, max"
+        )
     ]
     for row in rows:
         first = row.get("first_try")
         lines.append(
-            f"{row['kind']:<24}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['max_ms']:>10}{row.get('floor_p99_ms', ''):>12}{row['calls']:>10}"
+            f"{row['kind']:<24}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['max_ms']:>10}"
+            f"{row.get('floor_p99_ms', ''):>12}{row['calls']:>10}"
             f"{row['flood_per_s']:>10}{row['connections']:>7}{row['rss_peak_kib'] / 1024:>9.1f}"
             + (f"  {first['p99_ms']}, {first['max_ms']}" if first else "")
         )

@@ -20,11 +20,11 @@ class Question:
 
     kind: str
     about: Any = None
-    asked: int = 0
+    as_of: int = 0
     named: set[str] = field(default_factory=set)
-    doubts_then: set[int] = field(default_factory=set)  # those open when it was sent
+    serials_then: set[int] = field(default_factory=set)  # those open when it was sent
     settles: Any = None
-    for_picture: bool = False
+    for_snapshot: bool = False
     restarts: bool = False
 
 
@@ -36,18 +36,18 @@ class Thing:
     number: int
     origin: Origin
     seen_start: bool
-    told: bool = False
+    announced: bool = False
     word: str = "Running"
     status: int | None = None
     # who requested it, and whether it is in flight
     stops: list[list[Any]] = field(default_factory=list)
-    doubt: int = 0  # number of the question whether it has ended
+    unconfirmed: int = 0  # number of the question whether it has ended
     odd: int = 0  # number of the question whether it is Invalid
     hidden: bool = False
     held: int = 0  # number of the hold, while Dobby may be shutting down as well
     gone: bool = False  # it has ended, and the end is held back
 
-    def shown(self) -> str:
+    def substate(self) -> str:
         return (
             "Stopping"
             if self.word == "Running" and any(active for _, active in self.stops)
@@ -63,21 +63,21 @@ class PlainModel:
         self.things: dict[str, Thing] = {}
         self.starting: dict[str, Origin] = {}
         self.ends: list[tuple[Any, ...]] = []
-        self.doubts = 0
+        self.serial = 0
         self.open: list[Question] = []
 
     def listing(self) -> list[tuple[Any, ...]]:
         return sorted(
-            (t.name, t.number, t.shown(), t.origin, t.seen_start)
+            (t.name, t.number, t.substate(), t.origin, t.seen_start)
             for t in self.things.values()
             if not (t.hidden or t.gone)
         )
 
     def count(self) -> int:
-        return sum(t.told for t in self.things.values())
+        return sum(t.announced for t in self.things.values())
 
     def ask(self, question: Question) -> None:
-        question.doubts_then = set(range(1, self.doubts + 1))
+        question.serials_then = set(range(1, self.serial + 1))
         self.open.append(question)
 
     def name(self, name: str) -> None:
@@ -98,9 +98,9 @@ class PlainModel:
         self.starting.clear()
         self.open.clear()
 
-    def pictured(self) -> None:
+    def snapshot_taken(self) -> None:
         for thing in self.things.values():
-            thing.told = thing.told or not (thing.hidden or thing.gone)
+            thing.announced = thing.announced or not (thing.hidden or thing.gone)
         self.status = "ready"
 
     # Containers.
@@ -115,11 +115,11 @@ class PlainModel:
 
     def is_in(self, thing: Thing, word: str) -> None:
         thing.word, thing.hidden, thing.odd = word, False, 0
-        thing.told = thing.told or self.status != "starting"
+        thing.announced = thing.announced or self.status != "starting"
 
     def end(self, thing: Thing, how: str) -> None:
         del self.things[thing.name]
-        if not thing.told:
+        if not thing.announced:
             return
         killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
         exited = (
@@ -127,7 +127,9 @@ class PlainModel:
             if thing.status is not None and not thing.status & 0x7F
             else 0
         )
-        if (thing.doubt or thing.status is not None) and not (how == "dobby-gone" and thing.held):
+        if (thing.unconfirmed or thing.status is not None) and not (
+            how == "dobby-gone" and thing.held
+        ):
             how = "said"
         if how != "dobby-gone" and thing.stops:
             how = "requested"
@@ -167,13 +169,13 @@ class PlainModel:
         )
         self.is_in(thing, "Running")
 
-    def status_told(self, number: int, name: str, status: int) -> None:
+    def status_reported(self, number: int, name: str, status: int) -> None:
         thing = self.thing(name, number)
         if thing is not None:
             thing.status, thing.held = status, 0
             if status & 0x7F in {9, 15} and not thing.stops:
-                self.doubts += 1
-                thing.held = self.doubts
+                self.serial += 1
+                thing.held = self.serial
 
     def stopped(self, number: int, name: str) -> None:
         self.name(name)
@@ -181,8 +183,8 @@ class PlainModel:
         if thing is not None and thing.origin[0] == "bundle":
             self.conclude(thing, "said")
         elif thing is not None:
-            self.doubts += 1
-            thing.doubt = self.doubts
+            self.serial += 1
+            thing.unconfirmed = self.serial
 
     def state_signalled(self, number: int, name: str, word: str) -> None:
         thing = self.thing(name, number)
@@ -203,16 +205,16 @@ class PlainModel:
         for name, thing in sorted(self.things.items()):
             if name in names or name in question.named or thing.gone:
                 continue
-            if thing.doubt:
+            if thing.unconfirmed:
                 self.conclude(thing, "said")
             else:
                 thing.hidden = True
 
     def present(self, question: Question, thing: Thing) -> None:
         thing.hidden = False
-        if thing.doubt in question.doubts_then:
-            thing.doubt, thing.status, thing.seen_start, thing.held = 0, None, True, 0
-        if thing.odd in question.doubts_then:
+        if thing.unconfirmed in question.serials_then:
+            thing.unconfirmed, thing.status, thing.seen_start, thing.held = 0, None, True, 0
+        if thing.odd in question.serials_then:
             self.is_in(thing, "Invalid")
 
     def state_seen(self, question: Question, number: int, word: str) -> None:
@@ -220,8 +222,8 @@ class PlainModel:
         if thing is None or thing.gone or thing.name in question.named:
             return
         if word == "Invalid":
-            self.doubts += 1
-            thing.odd = self.doubts
+            self.serial += 1
+            thing.odd = self.serial
         else:
             self.is_in(thing, word)
 
@@ -238,7 +240,9 @@ class PlainModel:
         elif thing is not None and thing.origin == origin:
             thing.origin = UNKNOWN
 
-    def believed(self, name: str, number: int, doubt: int) -> None:
+    def confirmed(self, name: str, number: int, unconfirmed: int) -> None:
         thing = self.thing(name, number)
-        if thing is not None and (thing.hidden or (doubt and thing.doubt == doubt)):
+        if thing is not None and (
+            thing.hidden or (unconfirmed and thing.unconfirmed == unconfirmed)
+        ):
             self.conclude(thing, "lost")

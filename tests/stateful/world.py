@@ -48,7 +48,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.numbers = itertools.count(1)
-        self.lives = itertools.count(1)
+        self.owners = itertools.count(1)
         self.owner = ""  # of the running Dobby
         self.real: dict[str, Real] = {}
         self.erased: list[tuple[int, str, int]] = []  # ended, but not yet reported by Dobby
@@ -58,7 +58,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: not self.owner)
     @rule(there=st.booleans(), quickly=st.booleans())
     def returns(self, there: bool, quickly: bool) -> None:
-        self.owner = f":1.{next(self.lives)}"
+        self.owner = f":1.{next(self.owners)}"
         self.wire.append(("Appeared", self.owner))
         if there:
             self.real["a"] = Real(next(self.numbers), restarts=True)

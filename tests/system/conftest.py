@@ -103,11 +103,11 @@ class Box:
 
     def show(self, unit: str, *names: str) -> list[str]:
         """Properties of a unit, in the order of `names`."""
-        shown = dict(
+        values = dict(
             line.split("=", 1)
             for line in self.run(f"systemctl show {unit} -p {','.join(names)}").splitlines()
         )
-        return [shown[name] for name in names]
+        return [values[name] for name in names]
 
     def status(self) -> str:
         """The status line in `systemctl status`."""
@@ -179,7 +179,8 @@ def booted(
     """One box per kind of bus, booted again after the installation."""
     if not SYSBOX.exists():
         pytest.skip(
-            f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the journal is tested"
+            f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the "
+            "journal is tested"
         )
     box = Box(tmp_path_factory.mktemp("box"), request.param)
     box.sysbox("create", "--include", PACKAGES)

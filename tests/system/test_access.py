@@ -136,7 +136,10 @@ def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
 
 def test_the_lock_down_of_dobby(box: Box) -> None:
     """Whatever else the box allows: only root and the daemon's user talk to Dobby."""
-    site = '<busconfig><policy context="default"><allow send_destination="org.rdk.dobby"/></policy></busconfig>'
+    site = (
+        '<busconfig><policy context="default"><allow '
+        'send_destination="org.rdk.dobby"/></policy></busconfig>'
+    )
     box.run(f"echo '{site}' >/usr/share/dbus-1/system.d/site.conf; systemctl reload dbus")
     try:
         assert {user: tried(box, user)["Dobby"] for user in ("member", "other")} == {
@@ -144,7 +147,8 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
             "other": "reached",
         }
         box.run(
-            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl "
+            "reload dbus"
         )
         found = {user: tried(box, user)["Dobby"] for user in [*MAY_ALL, "other"]}
         assert found == {
@@ -155,7 +159,8 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
         box.start("app")
     finally:
         box.run(
-            "rm -f /usr/share/dbus-1/system.d/site.conf /etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
+            "rm -f /usr/share/dbus-1/system.d/site.conf "
+            "/etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
         )
 
 
@@ -167,7 +172,8 @@ def test_the_lock_down_against_floods(box: Box) -> None:
     taken = {"Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1"}
     try:
         box.run(
-            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; "
+            "systemctl reload dbus"
         )
         for user, allowed in (
             ("root", EVERYBODY | PRIVILEGED),
@@ -185,7 +191,10 @@ def test_the_lock_down_against_floods(box: Box) -> None:
 
 def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:
     """It is logged with a remedy, and ocibridge recovers once the bus allows it."""
-    forbidden = '<busconfig><policy user="ocibridge"><deny send_destination="org.rdk.dobby"/></policy></busconfig>'
+    forbidden = (
+        '<busconfig><policy user="ocibridge"><deny '
+        'send_destination="org.rdk.dobby"/></policy></busconfig>'
+    )
     box.run(f"echo '{forbidden}' >/etc/dbus-1/system.d/zz.conf; systemctl reload dbus")
     since = box.cursor()
     try:

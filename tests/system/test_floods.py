@@ -18,7 +18,10 @@ from tests.system.conftest import ROOT, Box
 Background = Callable[..., "subprocess.Popen[str]"]
 ADDRESS = "unix:path=/run/dbus/system_bus_socket"
 # The fake Dobby as run in the box; nobody may read all of that folder.
-PYTHON = "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 exec python3 -m"
+PYTHON = (
+    "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 "
+    "exec python3 -m"
+)
 MOCK = "busctl call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock"
 PID_FILE = "/tmp/flood.pid"  # noqa: S108 - in the box
 CONTAINERS = 20
@@ -82,7 +85,8 @@ def test_the_watchdog_does_not_bite(full: Box, background: Background) -> None:
     """The costliest flood, for longer than the timeout of the watchdog."""
     full.run("""
         mkdir -p /run/systemd/system/ocibridge.service.d
-        printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/ocibridge.service.d/watchdog.conf
+        cd /run/systemd/system/ocibridge.service.d
+        printf '[Service]\\nWatchdogSec=2s\\n' >watchdog.conf
         systemctl daemon-reload && systemctl restart ocibridge
     """)
     full.until("ContainerCount", str(CONTAINERS))

@@ -19,7 +19,10 @@ def test_the_story_of_a_container(box: Box) -> None:
     box.oci('execCommand sss story "" true')
     box.oci("stopContainer sb story false")
     story = box.journal(since, "CONTAINER_ID=story")
-    refusal = f'container "story" (Paused, descriptor {descriptor}) is paused, and Dobby stops a paused container only with force'
+    refusal = (
+        f'container "story" (Paused, descriptor {descriptor}) is paused, and Dobby stops a paused '
+        "container only with force"
+    )
     assert [re.sub(r", \d+\.\d ms", "", entry["MESSAGE"]) for entry in story] == [
         f'container "story" is there (Running), descriptor {descriptor}',
         'startContainer "story" by uid 0 (busctl)',
@@ -117,7 +120,8 @@ def restart_dobby(box: Box) -> None:
 
 def change_callsign(box: Box) -> None:
     box.run(
-        "mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' >/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge"
+        "mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' "
+        ">/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge"
     )
 
 

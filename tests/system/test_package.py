@@ -49,12 +49,13 @@ def files(box: Box) -> set[str]:
     )
     return set(
         box.run(
-            rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o -iname '*ocibridge*' -print"
+            rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o "
+            r"-iname '*ocibridge*' -print"
         ).split()
     )
 
 
-def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
+def test_install_upgrade_and_purge(bare: Box, packages: tuple[Path, Path]) -> None:
     """The package from its installation to its purge.
 
     Installed, it is enabled and active, and answers those it should. An upgrade loses nothing. A
@@ -87,7 +88,8 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
         == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
     )
     bare.run(
-        "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the bus'"
+        "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the "
+        "bus'"
     )
     assert bare.tried("systemd-analyze verify ocibridge.service").stderr == ""
 
@@ -96,11 +98,14 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
 
     bare.run(
-        "cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/; cp /src/tests/system/box/dobby.service /etc/systemd/system/"
+        "cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/;"
+        " cp /src/tests/system/box/dobby.service /etc/systemd/system/"
     )
     bare.run("systemctl daemon-reload; systemctl reload dbus; systemctl start dobby")
-    bare.run("cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer"
-             " org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done")  # fmt: skip
+    bare.run(
+        "cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer "
+        "/org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done"
+    )
     descriptor = bare.start("plain", "/opt/bundles/no-plugins")
     bare.run("echo 'log: {level: debug}' >>/etc/ocibridge/ocibridge.yaml")
 
@@ -108,7 +113,8 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     assert bare.run("ocibridge --version") == f"ocibridge {NEWER}"
     assert (
         bare.run(
-            "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 Version"
+            "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "
+            "Version"
         )
         == f's "{NEWER}"'
     )

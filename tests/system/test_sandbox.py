@@ -1,5 +1,7 @@
 """The unit as systemd sees it, and the daemon inside its sandbox."""
 
+# ruff: noqa: S108 - paths in the box, not temporary files of ours
+
 import re
 
 import pytest
@@ -40,7 +42,6 @@ def test_the_sandbox_is_there(box: Box) -> None:
     assert values["Uid"].split()[0] == box.run("id -u ocibridge")
 
 
-# noqa: S108 - not used as a temporary directory
 @pytest.mark.parametrize("folder", ["/home/other", "/tmp", "/opt", "/run", "/var/lib"])
 def test_a_bundle_is_seen_wherever_it_lies(box: Box, folder: str) -> None:
     """If it were not visible, GetInfo would be let through and kill Dobby."""
@@ -68,7 +69,8 @@ def test_what_it_remembers_is_its_own(box: Box) -> None:
     assert set(listed[2:]) == {"ocibridge 600"}
     box.run("systemctl start ocibridge")
     owned = box.run(
-        "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer/container/app org.rdk.OCIContainer1.Container BundlePath"
+        "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer/container/app "
+        "org.rdk.OCIContainer1.Container BundlePath"
     )
     assert owned == 's "/opt/bundles/sleep"'
     assert box.oci("getContainerInfo s app").startswith("a{sv} 7")
@@ -80,7 +82,7 @@ def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
     box.run("mount --make-rshared / && systemctl restart ocibridge")
     box.until("DobbyStatus", "ready")
     box.start("app")
-    tunnel = "/tmp/.hostmnttunnel-x"  # noqa: S108 - Dobby's
+    tunnel = "/tmp/.hostmnttunnel-x"
     for inner in ("tmpdir", "tmpdir/below"):
         point = f"{tunnel}/{inner}"
         box.run(f"mkdir -p {point} && mount -t tmpfs none {point}")
@@ -103,7 +105,8 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
     box.start("app")
     box.run("mkdir -p /srv/data/below /srv/root && ln -sfn / /srv/link")
     box.run(
-        "mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt /srv/data/below"
+        "mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt "
+        "/srv/data/below"
     )
     try:
         # so that it sees the mounts, whether or not they propagate
@@ -118,7 +121,7 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
             "/proc",
             "/dev/shm",
             "/root/x",
-        ):  # noqa: S108
+        ):
             assert f'source "{source}"' in box.refused(
                 f'mount sssass app {source} /mnt/x 1 bind ""'
             )
@@ -128,7 +131,8 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
         box.oci('mount sssass app /srv/data /mnt/x 1 bind ""')
     finally:
         box.run(
-            "umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data /srv/link /srv/root"
+            "umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data "
+            "/srv/link /srv/root"
         )
 
 

@@ -20,7 +20,8 @@ from tests.thunder_spec import plugin
 TYPES = {"string": str, "boolean": bool, "array": list[str]}
 # Beyond the document: what the code of the plugin accepts.
 OF_THE_PLUGIN = {
-    "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation", "mount", "unmount",
+    "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation",
+    "mount", "unmount",
 }  # fmt: skip
 README = Path(__file__).parents[2] / "README.md"
 XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"

@@ -14,14 +14,12 @@ from benchmarks.programs import (
     Target,
     backend,
     cpu_seconds,
-    descriptors,
     load,
     memory_directory,
     memory_mib,
-    until_owned,
 )
 from benchmarks.scale import INTERFACE, NAME, PATH
-from tests.fake_dobby.processes import ocibridge, private_bus
+from tests.fake_dobby.processes import ocibridge, open_files, private_bus, until_owned
 
 CONTAINERS: Final = 100
 MIXTURE: Final = (
@@ -41,7 +39,7 @@ MIXTURE: Final = (
 
 
 @dataclass(frozen=True)
-class Birth:
+class Startup:
     """Medians over many starts, in seconds: until READY=1, and of a Python that does nothing."""
 
     ready: float
@@ -49,7 +47,7 @@ class Birth:
 
 
 @dataclass(frozen=True)
-class Age:
+class Growth:
     """After that many calls: memory in MiB, and open files."""
 
     calls: int
@@ -66,13 +64,13 @@ class Idle:
     wakeups: int
 
 
-def birth(times: int) -> Birth:
+def startup(times: int) -> Startup:
     """From the start to READY, with a Dobby that is ready."""
     with memory_directory() as directory, private_bus() as address, backend(address, 10):
         until_owned(address, "org.rdk.dobby")
         ready = [_until_ready(address, directory) for _ in range(times)]
     python = [_until_over([sys.executable, "-c", "pass"]) for _ in range(times)]
-    return Birth(statistics.median(ready), statistics.median(python))
+    return Startup(statistics.median(ready), statistics.median(python))
 
 
 def _until_ready(address: str, directory: str) -> float:
@@ -99,7 +97,7 @@ def _until_over(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
+def idle_and_growth(idle_seconds: float, calls: int) -> tuple[Idle, list[Growth]]:
     """First idle, then with that many calls of all read-only kinds."""
     with memory_directory() as directory, private_bus() as address, backend(address, CONTAINERS):
         until_owned(address, "org.rdk.dobby")
@@ -108,7 +106,7 @@ def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
         ) as ours:
             until_owned(address, NAME)
             pid = ours.child.pid
-            return _idle(pid, idle_seconds), _grow_old(address, pid, calls)
+            return _idle(pid, idle_seconds), _grow(address, pid, calls)
 
 
 def _idle(pid: int, seconds: float) -> Idle:
@@ -124,14 +122,14 @@ def _wakeups(pid: int) -> int:
     )
 
 
-def _grow_old(address: str, pid: int, calls: int) -> list[Age]:
-    ages, done, due = [], 0, 0
+def _grow(address: str, pid: int, calls: int) -> list[Growth]:
+    growth, done, due = [], 0, 0
     while done < calls:
         for target in MIXTURE:
             done += load(address, target, 16, 0.5, CONTAINERS).calls
         if done >= due:
-            ages.append(Age(done, memory_mib(pid), descriptors(pid)))
+            growth.append(Growth(done, memory_mib(pid), open_files(pid)))
             due += calls // 10
-    if ages[-1].calls < done:
-        ages.append(Age(done, memory_mib(pid), descriptors(pid)))
-    return ages
+    if growth[-1].calls < done:
+        growth.append(Growth(done, memory_mib(pid), open_files(pid)))
+    return growth

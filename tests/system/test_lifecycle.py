@@ -57,7 +57,8 @@ def test_what_is_not_enabled_is_not_activated(box: Box) -> None:
 def test_a_good_reload(box: Box) -> None:
     pid = box.show("ocibridge", "MainPID")
     box.run(
-        "mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' >/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml"
+        "mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' "
+        ">/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml"
     )
     since = box.cursor()
     box.run("systemctl reload ocibridge")
@@ -133,7 +134,8 @@ def test_hung(box: Box) -> None:
     """The watchdog replaces a daemon whose event loop hangs."""
     box.run("""
         mkdir -p /run/systemd/system/ocibridge.service.d
-        printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/ocibridge.service.d/watchdog.conf
+        cd /run/systemd/system/ocibridge.service.d
+        printf '[Service]\\nWatchdogSec=2s\\n' >watchdog.conf
         systemctl daemon-reload && systemctl restart ocibridge
     """)
     box.until("DobbyStatus", "ready")

@@ -38,7 +38,7 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
     await oci.oci("annotate", "sss", "app", "escaped", "smaller")
     # A value that Dobby refuses does not count.
     for _ in range(2):
-        await oci.fate("AnswersInstead", "sss", "Annotate", "b", "[false]")
+        await oci.control("AnswersInstead", "sss", "Annotate", "b", "[false]")
         assert (await oci.refused("annotate", "sss", "app", "refused", "x" * MIB))[
             0
         ] == "DobbyRefused"
@@ -54,7 +54,7 @@ async def test_the_answers_to_a_batch_are_bounded(
     oci: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests beyond the limit are not executed. Each is answered with an error."""
-    monkeypatch.setattr(json_rpc, "MOST_ANSWERED", 100)
+    monkeypatch.setattr(json_rpc, "MAX_ANSWERS_BYTES", 100)
     request = {"jsonrpc": "2.0", "method": "listContainers"}
     batch = json.dumps([request | {"id": number} for number in range(5)])
     (text,) = await oci.call(
