@@ -1,1 +1,1 @@
-"""What ocibridge costs beside the floor: `make bench` (design 14)."""
+"""What ocibridge costs compared with the floor: `make bench` (docs/design.md, Speed)."""

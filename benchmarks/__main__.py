@@ -1,4 +1,4 @@
-"""`make bench`: measure, and write the tables, the picture and the figures themselves."""
+"""`make bench`: measure, and write the tables, the plot and the raw figures."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import events, hops, life, plot, scale, table
+from benchmarks import events, hops, plot, process, scale, table
 from benchmarks.figures import Figures
 from benchmarks.programs import memory_directory
 from tests.fake_dobby.processes import private_bus
@@ -14,25 +14,27 @@ from tests.fake_dobby.processes import private_bus
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="benchmarks", description="What ocibridge costs, beside the floor."
+        prog="benchmarks", description="What ocibridge costs, compared with the floor."
     )
     parser.add_argument(
         "--rounds",
         type=int,
         default=40,
-        help="of the hops, in each of which everybody has its turn",
+        help="of the hops; each subject is measured once per round",
     )
-    parser.add_argument("--seconds", type=float, default=0.3, help="a single run takes")
+    parser.add_argument("--seconds", type=float, default=0.3, help="duration of a single run")
     parser.add_argument("--storm", type=int, default=1000, help="starts and stops in a row")
-    parser.add_argument("--idle", type=float, default=60, help="seconds of nothing")
-    parser.add_argument("--calls", type=int, default=1_000_000, help="in a life")
+    parser.add_argument("--idle", type=float, default=60, help="seconds without calls")
     parser.add_argument(
-        "--into", type=Path, default=Path(__file__).parent, help="directory for what is written"
+        "--calls", type=int, default=1_000_000, help="of the process that is observed over time"
+    )
+    parser.add_argument(
+        "--into", type=Path, default=Path(__file__).parent, help="directory for the results"
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="do not measure: write what was measured last once more",
+        help="write the tables from the last results, without measuring",
     )
     return parser.parse_args()
 
@@ -43,13 +45,15 @@ def _measure(options: argparse.Namespace) -> Figures:
     scales = scale.measure(options.seconds * 2)
     _say("storms and starts")
     storms = {
-        "through the stand-in, one after the other": events.in_a_row(options.storm),
+        "through the fake Dobby, one after the other": events.in_a_row(options.storm),
         "all at once, as fast as C can send": events.at_once(options.storm),
     }
     starts = events.starts(min(options.storm, 300))
-    _say("a life")
-    idle, ages = life.idle_and_old(options.idle, options.calls)
-    return Figures(_machine(), runs, memory, scales, storms, starts, life.birth(11), idle, ages)
+    _say("the process over time")
+    idle, growth = process.idle_and_growth(options.idle, options.calls)
+    return Figures(
+        _machine(), runs, memory, scales, storms, starts, process.startup(11), idle, growth
+    )
 
 
 def _hops(options: argparse.Namespace) -> tuple[list[hops.Run], dict[str, float]]:
@@ -72,7 +76,10 @@ def _machine() -> str:
         ),
         "",
     )
-    return f"{os.cpu_count()} CPUs ({model.strip()}), Linux {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} CPUs ({model.strip()}), Linux {platform.release()}, Python "
+        f"{platform.python_version()}"
+    )
 
 
 def _say(what: str) -> None:
@@ -80,7 +87,7 @@ def _say(what: str) -> None:
 
 
 def main() -> None:
-    """Run."""
+    """Run the benchmark."""
     options = _options()
     kept = options.into / "results.json"
     figures = Figures.kept(kept) if options.again else _measure(options)

@@ -1,4 +1,7 @@
-"""Events: how late ours are after Dobby's, as one observer sees both; and what a start through us adds to Dobby's own."""
+"""How late our events are after Dobby's, and what ocibridge adds to a start.
+
+One observer receives the signals of both, so their times can be compared.
+"""
 
 import asyncio
 import statistics
@@ -11,21 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.programs import backend, memory_directory, memory_mib, until_owned
+from benchmarks.programs import backend, memory_directory, memory_mib
 from ocibridge.bus.connection import Bus, Message
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
+from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
 
 DOBBY: Final = ("org.rdk.dobby", "/org/rdk/dobby", "org.rdk.dobby.ctrl1")
 OURS: Final = ("org.rdk.OCIContainer", "/org/rdk/OCIContainer", "org.rdk.OCIContainer1")
-# Milliseconds: a Dobby of whom a storm can come.
+# Milliseconds. Short, so that the fake Dobby can produce a storm.
 QUICK: Final = {"StartFromBundle": 1, "Stop": 1, "Reap": 1}
 PATIENCE: Final = 120.0
 
 
 @dataclass(frozen=True)
 class Storm:
-    """Starts and stops in a row. Seconds; `events`: of ours that were heard; memory of ours before and after, in MiB."""
+    """Many starts and stops.
+
+    `took` and `latest` are seconds, `events` counts our signals received, `before` and `after` are
+    our memory in MiB.
+    """
 
     pairs: int
     took: float
@@ -37,14 +44,14 @@ class Storm:
 
 @dataclass(frozen=True)
 class Starts:
-    """A start and its Started signal: median microseconds, of Dobby's own and through us."""
+    """Median microseconds of a start with its Started signal: at Dobby, and through us."""
 
     direct: float
     through: float
 
 
 class Observer:
-    """Hears Dobby's signals and ours on one connection, so that their times can be compared."""
+    """Receives the signals of Dobby and ours on one connection, with their times."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -54,7 +61,7 @@ class Observer:
         self._complete = asyncio.Event()
 
     async def listen(self) -> None:
-        """From now on."""
+        """Start to record."""
         for member in ("Started", "Stopped"):
             await self._bus.watch(DOBBY[0], DOBBY[1], DOBBY[2], member, self._dobby_said)
             await self._bus.watch(OURS[0], OURS[1], OURS[2], f"onContainer{member}", self._we_said)
@@ -72,14 +79,14 @@ class Observer:
             self._complete.set()
 
     async def heard(self, count: int) -> None:
-        """Until that many of ours have been heard."""
+        """Wait until that many of our signals have arrived."""
         self._wanted = count
         if len(self.ours) < count:
             async with asyncio.timeout(PATIENCE):
                 await self._complete.wait()
 
     def storm(self, pairs: int, before: float, after: float) -> Storm:
-        """What came of it."""
+        """The result."""
         took = max(self.dobby.values()) - min(self.dobby.values())
         latest = max(self.ours[event] - self.dobby[event] for event in self.ours)
         return Storm(pairs, took, latest, len(self.ours), before, after)
@@ -98,7 +105,7 @@ async def _observed(
 
 
 def in_a_row(pairs: int) -> Storm:
-    """Through the stand-in Dobby: each start and stop as soon as the one before is over."""
+    """Through the fake Dobby: each start and stop as soon as the one before is done."""
 
     async def play(bus: Bus) -> None:
         with tempfile.TemporaryDirectory() as directory:
@@ -111,7 +118,7 @@ def in_a_row(pairs: int) -> Storm:
     with (
         memory_directory() as directory,
         private_bus() as address,
-        standin_dobby(address, durations=QUICK),
+        fake_dobby(address, durations=QUICK),
     ):
         until_owned(address, DOBBY[0])
         with ocibridge(
@@ -122,7 +129,7 @@ def in_a_row(pairs: int) -> Storm:
 
 
 def at_once(pairs: int) -> Storm:
-    """From the backend in C: as fast as it can send, which no Dobby can."""
+    """From the backend in C: as fast as it can send, which is faster than any Dobby."""
 
     async def play(bus: Bus) -> None:
         await bus.call(DOBBY[0], DOBBY[1], "org.rdk.dobby.bench", "Storm", "i", pairs)
@@ -137,7 +144,7 @@ def at_once(pairs: int) -> Storm:
 
 
 def starts(count: int) -> Starts:
-    """One start after the other, by Dobby alone and through us in turn, of a Dobby that takes no time."""
+    """One start after another, at Dobby and through us in turn. This Dobby takes no time."""
     with memory_directory() as directory, private_bus() as address, backend(address, 0):
         until_owned(address, DOBBY[0])
         bundle = str(make_bundle(Path(directory), "sleep"))

@@ -1,4 +1,4 @@
-"""All figures of one run of the benchmark, as they are kept and as they are told."""
+"""The figures of one run of the benchmark, as they are stored and shown."""
 
 from pathlib import Path
 
@@ -6,12 +6,15 @@ import msgspec
 
 from benchmarks.events import Starts, Storm
 from benchmarks.hops import Run
-from benchmarks.life import Age, Birth, Idle
+from benchmarks.process import Growth, Idle, Startup
 from benchmarks.scale import Scale
 
 
 class Figures(msgspec.Struct):
-    """What one run has shown. `machine`: what it ran on; `memory`: MiB of each subject after the hops."""
+    """All figures of one run.
+
+    `machine` describes the machine. `memory` is in MiB, by subject, after the hops.
+    """
 
     machine: str
     runs: list[Run]
@@ -19,15 +22,15 @@ class Figures(msgspec.Struct):
     scales: list[Scale]
     storms: dict[str, Storm]
     starts: Starts
-    birth: Birth
+    startup: Startup
     idle: Idle
-    ages: list[Age]
+    growth: list[Growth]
 
     def keep(self, path: Path) -> None:
-        """Write them, to be drawn again without measuring again."""
+        """Write them, so that they can be plotted without measuring again."""
         path.write_bytes(msgspec.json.encode(self))
 
     @classmethod
     def kept(cls, path: Path) -> "Figures":
-        """Those that `keep` has written."""
+        """Read what `keep` has written."""
         return msgspec.json.decode(path.read_bytes(), type=cls)

@@ -1,4 +1,7 @@
-"""A call through a bridge beside its floor: everybody on one bus, before one backend, in turn, in many rounds."""
+"""A call through a bridge compared with its floor.
+
+All subjects share one bus and one backend. They are measured in turn, in many rounds.
+"""
 
 import subprocess
 import sys
@@ -16,20 +19,20 @@ from benchmarks.programs import (
     cpu_seconds,
     load,
     memory_mib,
-    until_owned,
 )
-from tests.fake_dobby.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process, until_owned
 
-CONTAINERS: Final = (
-    128  # more than are in flight: no two calls are about one container, so no answer is shared
-)
+CONTAINERS: Final = 128  # more than are in flight, so that no two calls share an answer
 DEPTHS: Final = (1, 8, 64)
 DIRECT: Final = "direct call"
 FLOOR: Final = "C forwarder"
 OURS: Final = "ocibridge"
 PLAIN: Final = "ocibridge without uvloop"
 OCIBRIDGE: Final = str(Path(sys.executable).with_name("ocibridge"))
-WITHOUT_UVLOOP: Final = "import sys; sys.modules['uvloop'] = None; from ocibridge.__main__ import main; sys.exit(main())"
+WITHOUT_UVLOOP: Final = (
+    "import sys; sys.modules['uvloop'] = None; from ocibridge.__main__ import main; "
+    "sys.exit(main())"
+)
 PEERS: Final = {
     "python-sdbus, classes": "sdbus_classes",
     "dbus-fast, classes": "dbus_fast_classes",
@@ -39,7 +42,10 @@ PEERS: Final = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one subject in one round. `cpu` and `broker`: microseconds of CPU a call; latencies in microseconds."""
+    """One run of one subject in one round.
+
+    `cpu` and `broker` are microseconds of CPU per call, `p50` and `p99` latencies in microseconds.
+    """
 
     subject: str
     depth: int
@@ -53,7 +59,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is measured: whom to call, and the process whose CPU time counts."""
+    """What is measured: whom to call, and the process whose CPU time counts."""
 
     name: str
     target: Target
@@ -66,7 +72,7 @@ def _forwarder(name: str) -> Target:
 
 @contextmanager
 def subjects(address: str, directory: Path) -> Iterator[list[Subject]]:
-    """All of them, running."""
+    """All subjects, running."""
     environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": str(ROOT)}
     with ExitStack() as stack:
         dobby = stack.enter_context(backend(address, CONTAINERS))
@@ -109,9 +115,9 @@ def subjects(address: str, directory: Path) -> Iterator[list[Subject]]:
 
 
 def measure(address: str, found: list[Subject], rounds: int, seconds: float) -> Iterator[Run]:
-    """Each subject at each depth in each round, in an order that turns."""
+    """Each subject at each depth in each round, in rotating order."""
     broker = bus_process(address)
-    for subject in found:  # what is done once only
+    for subject in found:  # warm up
         load(address, subject.target, 8, seconds, CONTAINERS)
     for number in range(rounds):
         turn = number % len(found)
@@ -135,5 +141,5 @@ def _run(
 
 
 def memory(found: list[Subject]) -> dict[str, float]:
-    """What each has in memory, in MiB."""
+    """The memory of each, in MiB."""
     return {subject.name: memory_mib(subject.process.child.pid) for subject in found}

@@ -1,4 +1,4 @@
-"""The figures of the hops as a picture: everybody beside the C forwarder."""
+"""The figures of the hops as a plot, compared with the C forwarder."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The programs of the benchmark: those in C, compiled on demand, and what they and the forwarders cost."""
+"""The programs of the benchmark: those in C, compiled on demand, and what processes cost."""
 
 import subprocess
 import sys
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.fake_dobby.processes import ROOT, Process
+from tests.fake_dobby.processes import ROOT, Process, memory_kib
 
 SOURCES: Final = Path(__file__).with_name("c")
 BUILT: Final = ROOT / "build" / "benchmarks"
 
 
 def compiled(name: str) -> str:
-    """The path of that program of ours in C, compiled if its sources are newer."""
+    """The path of that C program. It is compiled if its sources are newer."""
     program = BUILT / name
     sources = [SOURCES / f"{name}.c", SOURCES / "names.h"]
     if not program.exists() or program.stat().st_mtime < max(
@@ -39,16 +39,8 @@ def backend(address: str, containers: int) -> Process:
     return Process([compiled("backend"), str(containers)], {"DBUS_SESSION_BUS_ADDRESS": address})
 
 
-def until_owned(address: str, name: str) -> None:
-    """Wait, for 20 s at most, until somebody has that name."""
-    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(
-        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
-    )
-
-
 def bus_process(address: str) -> int:
-    """The process id of the bus itself."""
+    """The process id of the bus."""
     driver = "org.freedesktop.DBus"
     call = [
         "busctl",
@@ -65,30 +57,24 @@ def bus_process(address: str) -> int:
 
 
 def memory_directory() -> "tempfile.TemporaryDirectory[str]":
-    """A directory in memory, as /run is."""
+    """A directory in memory, like /run."""
     return tempfile.TemporaryDirectory(prefix="ocibridge-bench-", dir="/dev/shm")
 
 
 def cpu_seconds(pid: int) -> float:
-    """The time that a process has spent on a CPU so far, to the nanosecond (proc_pid_schedstat)."""
+    """The CPU time of a process so far, in seconds (from schedstat, exact to the nanosecond)."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory_mib(pid: int) -> float:
-    """What a process has in memory (VmRSS), in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
-def descriptors(pid: int) -> int:
-    """How many files a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """The memory of a process (VmRSS), in MiB."""
+    return memory_kib(pid) / 1024
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is called: whose method, and what its one argument is: "i" a descriptor, "s" an id, "" none."""
+    """The method to call, and its one argument: "i" a descriptor, "s" an id, "" none."""
 
     name: str
     path: str
@@ -99,7 +85,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of calls showed. Latencies in microseconds."""
+    """The result of a run of calls. Latencies in microseconds."""
 
     calls: int
     seconds: float
@@ -108,7 +94,10 @@ class Load:
 
 
 def load(address: str, target: Target, depth: int, seconds: float, containers: int) -> Load:
-    """Call for some seconds, `depth` at once. A call that fails ends the benchmark: its figures would say nothing."""
+    """Call for that many seconds, with `depth` in flight.
+
+    A failed call ends the benchmark, since its figures would mean nothing.
+    """
     arguments = [
         compiled("load"),
         target.name,
@@ -127,6 +116,7 @@ def load(address: str, target: Target, depth: int, seconds: float, containers: i
     calls, failures, took, p50, p99 = result.stdout.split()
     if int(failures):
         sys.exit(
-            f"{failures} of {calls} calls of {target.member} of {target.name} failed: {result.stderr}"
+            f"{failures} of {calls} calls of {target.member} of {target.name} failed: "
+            f"{result.stderr}"
         )
     return Load(int(calls), float(took), float(p50), float(p99))

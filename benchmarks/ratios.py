@@ -1,4 +1,4 @@
-"""Ratios of runs of the same round, with their quartiles: what a noisy machine can tell."""
+"""Ratios of runs of the same round, with quartiles, which a noisy machine leaves meaningful."""
 
 import statistics
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from benchmarks.hops import Run
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of many rounds, and its quartiles."""
+    """The median over many rounds, and its quartiles."""
 
     low: float
     median: float
@@ -17,7 +17,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        """Of at least one value."""
+        """Computed from at least one value."""
         low, median, high = (
             statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
         )
@@ -36,7 +36,7 @@ def spread(runs: list[Run], subject: str, depth: int, figure: Figure) -> Spread:
 
 
 def ratio(runs: list[Run], subject: str, to: str, depth: int, figure: Figure) -> Spread:
-    """Of a figure, as a multiple of what it is for `to` in the same round."""
+    """Of a figure divided by that of `to` in the same round."""
     floor = {run.round: figure(run) for run in runs if run.subject == to and run.depth == depth}
     return Spread.of(
         [

@@ -1,11 +1,11 @@
-"""What reads cost with few containers and with many: beside Dobby's own List, and beside one another."""
+"""The cost of reads with few containers and with many, compared with Dobby's own List."""
 
 import subprocess
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.programs import Target, backend, load, memory_directory, memory_mib, until_owned
-from tests.fake_dobby.processes import ocibridge, private_bus
+from benchmarks.programs import Target, backend, load, memory_directory, memory_mib
+from tests.fake_dobby.processes import ocibridge, private_bus, until_owned
 
 COUNTS: Final = (10, 1000)
 NAME: Final = "org.rdk.OCIContainer"
@@ -35,7 +35,7 @@ READS: Final = {
 
 @dataclass(frozen=True)
 class Scale:
-    """With `count` containers: the median latency of each read, in microseconds, and what we have in memory, in MiB."""
+    """With `count` containers: the median latency of each read in µs, and our memory in MiB."""
 
     count: int
     p50: dict[str, float]
@@ -43,7 +43,7 @@ class Scale:
 
 
 def measure(seconds: float) -> list[Scale]:
-    """With each count."""
+    """Measure with each count."""
     return [_measure(count, seconds) for count in COUNTS]
 
 

@@ -1,31 +1,43 @@
 """The figures as Markdown."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from benchmarks.figures import Figures
 from benchmarks.hops import DEPTHS, DIRECT, FLOOR, Run
 from benchmarks.ratios import ratio, spread
 from benchmarks.scale import READS
 
+COLUMNS: Final = (
+    "", "p50 µs", "p50 × direct", "p50 × C", "p99 × C", "calls/s", "calls/s × C", "CPU µs/call",
+    "CPU × C", "bus CPU µs/call", "RSS MiB",
+)  # fmt: skip
+
 
 def markdown(figures: Figures) -> str:
     """All tables, one after the other."""
-    return "\n".join([*_hops(figures), *_scale(figures), *_events(figures), *_life(figures), ""])
+    return "\n".join([*_hops(figures), *_scale(figures), *_events(figures), *_process(figures), ""])
 
 
 def _hops(figures: Figures) -> Iterator[str]:
     rounds = len({run.round for run in figures.runs})
     yield "# What ocibridge costs\n"
-    yield f"By `make bench`, on {figures.machine}: {rounds} rounds, in each of them everybody in turn, on one private dbus-daemon,"
-    yield "before one backend in C that speaks Dobby's protocol and takes no time for it. Medians, and in brackets quartiles, of the"
-    yield "ratios within a round. CPU: of the bridge itself. Below 1 is better for latency and CPU, above 1 for calls a second.\n"
+    yield f"By `make bench`, on {figures.machine}."
+    yield f"{rounds} rounds, in each of which every subject is measured in turn. All share one"
+    yield "private dbus-daemon and one backend in C that speaks Dobby's protocol and takes no time"
+    yield "for it. Medians of the ratios within a round, with quartiles in brackets. CPU: of the"
+    yield "bridge itself."
+    yield "Below 1 is better for latency and CPU, above 1 for calls per second.\n"
     for depth in DEPTHS:
         yield f"## getContainerState, {depth} in flight\n"
-        yield "| | p50 µs | p50 × direct | p50 × C | p99 × C | calls/s | calls/s × C | CPU µs/call | CPU × C | bus CPU µs/call | RSS MiB |"
-        yield "|---|---|---|---|---|---|---|---|---|---|---|"
+        yield _head(*COLUMNS)
         for subject in dict.fromkeys(run.subject for run in figures.runs):
             yield _row(figures, subject, depth)
         yield ""
+
+
+def _head(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
 
 
 def _row(figures: Figures, subject: str, depth: int) -> str:
@@ -67,29 +79,40 @@ def _scale(figures: Figures) -> Iterator[str]:
     yield f"|---|{'---|' * (len(counts) + 1)}"
     for read in READS:
         values = [scale.p50[read] for scale in figures.scales]
-        yield f"| {read} | {' | '.join(f'{value:.0f}' for value in values)} | {values[-1] / values[0]:.2f} |"
+        cells = [read, *(f"{value:.0f}" for value in values), f"{values[-1] / values[0]:.2f}"]
+        yield f"| {' | '.join(cells)} |"
     yield f"| RSS, MiB | {' | '.join(f'{scale.memory:.1f}' for scale in figures.scales)} | |"
     yield ""
 
 
 def _events(figures: Figures) -> Iterator[str]:
     yield "## Events\n"
-    yield "One observer hears Dobby's Started and Stopped, and ours. Late: ours after Dobby's.\n"
-    yield "| storm | starts and stops | it took, s | the latest came late by, ms | events | RSS MiB before, after |"
-    yield "|---|---|---|---|---|---|"
+    yield "One observer receives Dobby's Started and Stopped, and our signals. Delay: of ours after"
+    yield "Dobby's.\n"
+    yield _head(
+        "storm",
+        "starts and stops",
+        "time, s",
+        "longest delay, ms",
+        "events",
+        "RSS MiB before, after",
+    )
     for name, storm in figures.storms.items():
         memory = f"{storm.before:.1f}, {storm.after:.1f}"
-        yield f"| {name} | {storm.pairs} | {storm.took:.3f} | {storm.latest * 1e3:.1f} | {storm.events} | {memory} |"
+        delay = f"{storm.latest * 1e3:.1f}"
+        yield f"| {name} | {storm.pairs} | {storm.took:.3f} | {delay} | {storm.events} | {memory} |"
     direct, through = figures.starts.direct, figures.starts.through
-    yield f"\nA start that takes Dobby no time: {direct:.0f} µs directly, {through:.0f} µs through ocibridge (median).\n"
+    yield f"\nA start that takes Dobby no time: {direct:.0f} µs directly, {through:.0f} µs through"
+    yield "ocibridge (median).\n"
 
 
-def _life(figures: Figures) -> Iterator[str]:
-    birth, idle = figures.birth, figures.idle
-    yield "## A life\n"
-    yield f"Start to READY: {birth.ready * 1e3:.0f} ms ({birth.ready / birth.python:.1f} × a Python that does nothing). Idle with"
-    yield f"100 containers: {idle.cpu * 1e3:.1f} ms of CPU and {idle.wakeups} wake-ups in {idle.seconds:.0f} s.\n"
-    yield "| calls of all kinds that read | RSS MiB | open files |"
-    yield "|---|---|---|"
-    for age in figures.ages:
-        yield f"| {age.calls} | {age.memory:.2f} | {age.descriptors} |"
+def _process(figures: Figures) -> Iterator[str]:
+    startup, idle = figures.startup, figures.idle
+    yield "## The process\n"
+    ratio_to_python = startup.ready / startup.python
+    yield f"Start to READY: {startup.ready * 1e3:.0f} ms ({ratio_to_python:.1f} × a Python that"
+    yield f"does nothing). Idle with 100 containers: {idle.cpu * 1e3:.1f} ms of CPU and"
+    yield f"{idle.wakeups} wake-ups in {idle.seconds:.0f} s.\n"
+    yield _head("calls of all read-only kinds", "RSS MiB", "open files")
+    for step in figures.growth:
+        yield f"| {step.calls} | {step.memory:.2f} | {step.descriptors} |"

@@ -1,27 +1,32 @@
-/* A backend that speaks Dobby's protocol, as fast as it can be spoken: what a bridge costs is not hidden behind it.
+/* A backend that speaks Dobby's protocol as fast as possible, so that it hides no cost of a bridge.
  *
  * backend CONTAINERS
  *
- * It has the containers bench1 to benchN, all running. A start gives Started, then its reply; a stop its reply, then
- * StoppedWithStatus and Stopped (reference: dobby-facts, The order). bench.Storm(n) starts and stops storm1 to stormN, all
- * at once, whoever can keep up; bench.Calls() tells how many calls have come in.
+ * It has the containers bench1 to benchN, all running. A start sends Started, then its reply. A
+ * stop sends its reply, then StoppedWithStatus and Stopped (docs/dobby.md, Signals and their
+ * order). bench.Storm(n) starts and stops storm1 to stormN at full speed. bench.Calls() returns the number
+ * of calls received.
  */
 #include <stdint.h>
 
 #include "names.h"
 
 #define RUNNING 2
-#define MOST 1024
+#define MAX_CONTAINERS 1024
 #define EXITED_WITH_3 0x300
 
-static char ids[MOST][132]; /* by descriptor; "" is free */
+static char ids[MAX_CONTAINERS][132]; /* by descriptor; "" if unused */
 static uint64_t calls;
 
 static int free_descriptor(void) {
-    for (int d = 1; d < MOST; d++)
+    for (int d = 1; d < MAX_CONTAINERS; d++)
         if (!ids[d][0])
             return d;
     return -1;
+}
+
+static bool is_known(int descriptor) {
+    return descriptor > 0 && descriptor < MAX_CONTAINERS && ids[descriptor][0];
 }
 
 static int signal_started(sd_bus *bus, int descriptor, const char *id) {
@@ -29,7 +34,9 @@ static int signal_started(sd_bus *bus, int descriptor, const char *id) {
 }
 
 static int signal_stopped(sd_bus *bus, int descriptor, const char *id) {
-    must(sd_bus_emit_signal(bus, DOBBY_PATH, DOBBY_CTRL, "StoppedWithStatus", "isi", descriptor, id, EXITED_WITH_3), "signal");
+    must(sd_bus_emit_signal(bus, DOBBY_PATH, DOBBY_CTRL, "StoppedWithStatus", "isi", descriptor, id,
+                            EXITED_WITH_3),
+         "signal");
     return sd_bus_emit_signal(bus, DOBBY_PATH, DOBBY_CTRL, "Stopped", "is", descriptor, id);
 }
 
@@ -43,7 +50,7 @@ static int get_state(sd_bus_message *call, void *userdata, sd_bus_error *error) 
     int descriptor;
     must(sd_bus_message_read(call, "i", &descriptor), "read");
     calls++;
-    return sd_bus_reply_method_return(call, "i", descriptor > 0 && descriptor < MOST && ids[descriptor][0] ? RUNNING : 0);
+    return sd_bus_reply_method_return(call, "i", is_known(descriptor) ? RUNNING : 0);
 }
 
 static int list(sd_bus_message *call, void *userdata, sd_bus_error *error) {
@@ -52,12 +59,12 @@ static int list(sd_bus_message *call, void *userdata, sd_bus_error *error) {
     calls++;
     must(sd_bus_message_new_method_return(call, &reply), "reply");
     must(sd_bus_message_open_container(reply, 'a', "i"), "open");
-    for (int d = 1; d < MOST; d++)
+    for (int d = 1; d < MAX_CONTAINERS; d++)
         if (ids[d][0])
             must(sd_bus_message_append(reply, "i", d), "append");
     must(sd_bus_message_close_container(reply), "close");
     must(sd_bus_message_open_container(reply, 'a', "s"), "open");
-    for (int d = 1; d < MOST; d++)
+    for (int d = 1; d < MAX_CONTAINERS; d++)
         if (ids[d][0])
             must(sd_bus_message_append(reply, "s", ids[d]), "append");
     must(sd_bus_message_close_container(reply), "close");
@@ -84,7 +91,7 @@ static int stop(sd_bus_message *call, void *userdata, sd_bus_error *error) {
     int descriptor;
     calls++;
     must(sd_bus_message_read(call, "i", &descriptor), "read");
-    bool known = descriptor > 0 && descriptor < MOST && ids[descriptor][0];
+    bool known = is_known(descriptor);
     must(sd_bus_reply_method_return(call, "b", known), "reply");
     if (known) {
         must(signal_stopped(sd_bus_message_get_bus(call), descriptor, ids[descriptor]), "signal");
@@ -107,7 +114,7 @@ static int storm(sd_bus_message *call, void *userdata, sd_bus_error *error) {
     return sd_bus_reply_method_return(call, "");
 }
 
-static int tell_calls(sd_bus_message *call, void *userdata, sd_bus_error *error) {
+static int count_calls(sd_bus_message *call, void *userdata, sd_bus_error *error) {
     (void) userdata, (void) error;
     return sd_bus_reply_method_return(call, "t", calls);
 }
@@ -128,18 +135,19 @@ static const sd_bus_vtable ADMIN[] = {
 static const sd_bus_vtable BENCH[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD("Storm", "i", "", storm, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD("Calls", "", "t", tell_calls, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("Calls", "", "t", count_calls, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_VTABLE_END,
 };
 
 int main(int count, char **arguments) {
     int containers = count > 1 ? atoi(arguments[1]) : 10;
-    for (int d = 1; d <= containers && d < MOST; d++)
+    for (int d = 1; d <= containers && d < MAX_CONTAINERS; d++)
         snprintf(ids[d], sizeof ids[0], ID_FORMAT, d);
     sd_bus *bus = open_bus();
     must(sd_bus_add_object_vtable(bus, NULL, DOBBY_PATH, DOBBY_CTRL, CTRL, NULL), "serve");
     must(sd_bus_add_object_vtable(bus, NULL, DOBBY_PATH, DOBBY_ADMIN, ADMIN, NULL), "serve");
-    must(sd_bus_add_object_vtable(bus, NULL, DOBBY_PATH, "org.rdk.dobby.bench", BENCH, NULL), "serve");
+    must(sd_bus_add_object_vtable(bus, NULL, DOBBY_PATH, "org.rdk.dobby.bench", BENCH, NULL),
+         "serve");
     must(sd_bus_request_name(bus, DOBBY_SERVICE, 0), "take the name");
     must(sd_bus_emit_signal(bus, DOBBY_PATH, DOBBY_ADMIN, "Ready", ""), "signal");
     serve(bus);

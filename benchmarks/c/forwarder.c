@@ -1,10 +1,13 @@
-/* The floor of any bridge: getContainerState (s -> ss) forwarded as GetState (i -> i), asynchronously, and nothing else.
+/* The floor of any bridge: forwards getContainerState (s -> ss) as GetState (i -> i).
+ *
+ * Asynchronously, and without any checks.
  *
  * forwarder NAME
  */
 #include "names.h"
 
-static const char *const STATES[] = {"Invalid", "Starting", "Running", "Stopping", "Paused", "Hibernating", "Hibernated", "Awakening"};
+static const char *const STATES[] = {"Invalid", "Starting",    "Running",    "Stopping",
+                                     "Paused",  "Hibernating", "Hibernated", "Awakening"};
 
 static int answered(sd_bus_message *answer, void *userdata, sd_bus_error *error) {
     (void) error;
@@ -32,8 +35,9 @@ static int called(sd_bus_message *call, void *userdata, sd_bus_error *error) {
         return result;
     if (sscanf(id, ID_FORMAT, &descriptor) != 1)
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "no such container");
-    result = sd_bus_call_method_async(sd_bus_message_get_bus(call), NULL, DOBBY_SERVICE, DOBBY_PATH, DOBBY_CTRL, "GetState", answered,
-                                      sd_bus_message_ref(call), "i", descriptor);
+    result = sd_bus_call_method_async(sd_bus_message_get_bus(call), NULL, DOBBY_SERVICE, DOBBY_PATH,
+                                      DOBBY_CTRL, "GetState", answered, sd_bus_message_ref(call),
+                                      "i", descriptor);
     return result < 0 ? result : 1;
 }
 
@@ -45,7 +49,9 @@ static const sd_bus_vtable MEMBERS[] = {
 
 int main(int count, char **arguments) {
     sd_bus *bus = open_bus();
-    must(sd_bus_add_object_vtable(bus, NULL, BRIDGE_PATH, BRIDGE_INTERFACE, MEMBERS, NULL), "serve");
-    must(sd_bus_request_name(bus, count > 1 ? arguments[1] : "org.rdk.CForwarder", 0), "take the name");
+    must(sd_bus_add_object_vtable(bus, NULL, BRIDGE_PATH, BRIDGE_INTERFACE, MEMBERS, NULL),
+         "serve");
+    const char *name = count > 1 ? arguments[1] : "org.rdk.CForwarder";
+    must(sd_bus_request_name(bus, name, 0), "take the name");
     serve(bus);
 }

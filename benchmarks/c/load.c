@@ -1,10 +1,11 @@
-/* A closed loop of calls: as many in flight as asked for, each answered one followed by the next, for some seconds.
+/* A closed loop of calls: DEPTH calls in flight for SECONDS, each reply followed by the next call.
  *
  * load DESTINATION PATH INTERFACE MEMBER ARGUMENT DEPTH SECONDS CONTAINERS
  *
- * ARGUMENT: "" for no argument, "i" for a descriptor, "s" for an id, "=TEXT" for that string. Descriptors and ids go round
- * over the containers, so that no two calls in flight are about the same one. It prints one line: calls, failures, seconds, and the latencies' 50th and 99th
- * percentile in microseconds. Five seconds without an answer, and it fails.
+ * ARGUMENT: "" for no argument, "i" for a descriptor, "s" for an id, "=TEXT" for that string.
+ * Descriptors and ids rotate over the containers, so that no two calls in flight are about the same
+ * one. It prints one line: calls, failures, seconds, and the 50th and 99th percentile of the
+ * latencies in microseconds. It fails after five seconds without a reply.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -12,10 +13,10 @@
 
 #include "names.h"
 
-#define MOST_CALLS (1 << 22)
+#define MAX_CALLS (1 << 22)
 
 static sd_bus *bus;
-static char **ask; /* the arguments of the program */
+static char **ask; /* argv */
 static int containers, turn, in_flight;
 static uint32_t *latencies;
 static size_t done, failed;
@@ -52,7 +53,7 @@ static int answered(sd_bus_message *answer, void *userdata, sd_bus_error *error)
     in_flight--;
     if (sd_bus_message_is_method_error(answer, NULL) && !failed++)
         fprintf(stderr, "%s\n", sd_bus_message_get_error(answer)->message);
-    if (done < MOST_CALLS)
+    if (done < MAX_CALLS)
         latencies[done++] = (uint32_t) (at - (uint64_t) (uintptr_t) userdata);
     if (at < until)
         call();
@@ -70,12 +71,13 @@ static double percentile(double part) {
 
 int main(int count, char **arguments) {
     if (count != 9) {
-        fprintf(stderr, "load DESTINATION PATH INTERFACE MEMBER ARGUMENT DEPTH SECONDS CONTAINERS\n");
+        fprintf(stderr,
+                "load DESTINATION PATH INTERFACE MEMBER ARGUMENT DEPTH SECONDS CONTAINERS\n");
         return 64;
     }
     ask = arguments;
     containers = atoi(arguments[8]);
-    latencies = malloc(MOST_CALLS * sizeof *latencies);
+    latencies = malloc(MAX_CALLS * sizeof *latencies);
     bus = open_bus();
     uint64_t began = now();
     until = began + (uint64_t) (atof(arguments[7]) * 1e9);

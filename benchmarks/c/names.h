@@ -1,4 +1,4 @@
-/* The names that all programs of the benchmark share, and what they do when something fails: say so, and end. */
+/* Names and helpers that all programs of the benchmark share. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,6 +15,7 @@
 #define BRIDGE_INTERFACE "org.rdk.OCIContainer1"
 #define ID_FORMAT "bench%d" /* the container of descriptor N is benchN */
 
+/* Print the error and exit if `result` is one. Returns it otherwise. */
 static inline int must(int result, const char *what) {
     if (result < 0) {
         fprintf(stderr, "%s: %s\n", what, strerror(-result));

@@ -1,1 +1,1 @@
-"""Bare forwarders: what a library costs by itself, without any of what ocibridge adds."""
+"""Bare forwarders, which show the cost of a library without that of ocibridge."""

@@ -1,4 +1,7 @@
-"""dbus-fast as its documentation has it: a ServiceInterface, and a proxy. Argument: the name to take."""
+"""dbus-fast as documented: a ServiceInterface and a proxy.
+
+Argument: the name to own.
+"""
 # ruff: noqa: N802, F821 - dbus-fast reads signatures from annotations, and names from methods
 # mypy: ignore-errors
 
@@ -16,7 +19,7 @@ DOBBY_XML = f"""<node><interface name="{DOBBY[2]}">
 
 
 class Forwarder(ServiceInterface):
-    """The near side."""
+    """The service."""
 
     def __init__(self, dobby) -> None:
         super().__init__(INTERFACE)

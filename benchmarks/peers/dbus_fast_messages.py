@@ -1,4 +1,7 @@
-"""dbus-fast at its barest: a message handler and calls, no class, no proxy. Argument: the name to take."""
+"""dbus-fast at its lowest level: a message handler and calls, without class and proxy.
+
+Argument: the name to own.
+"""
 
 import asyncio
 import sys

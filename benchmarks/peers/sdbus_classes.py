@@ -1,4 +1,7 @@
-"""python-sdbus as its documentation has it: a class with decorated coroutines, and a proxy. Argument: the name to take."""
+"""python-sdbus as documented: a class with decorated coroutines, and a proxy.
+
+Argument: the name to own.
+"""
 
 import asyncio
 import sys
@@ -9,7 +12,7 @@ from benchmarks.peers.states import DOBBY, INTERFACE, PATH, STATES, descriptor
 
 
 class Dobby(sdbus.DbusInterfaceCommonAsync, interface_name=DOBBY[2]):
-    """The far side."""
+    """Dobby's interface."""
 
     @sdbus.dbus_method_async("i", "i", method_name="GetState")
     async def get_state(self, descriptor: int) -> int:
@@ -17,7 +20,7 @@ class Dobby(sdbus.DbusInterfaceCommonAsync, interface_name=DOBBY[2]):
 
 
 class Forwarder(sdbus.DbusInterfaceCommonAsync, interface_name=INTERFACE):
-    """The near side."""
+    """The service."""
 
     def __init__(self, dobby: Dobby) -> None:
         super().__init__()

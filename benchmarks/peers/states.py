@@ -1,4 +1,4 @@
-"""What all peers do: getContainerState (s -> ss) forwarded as GetState (i -> i), nothing checked, nothing kept."""
+"""What all peers do: forward getContainerState (s -> ss) as GetState (i -> i), without checks."""
 
 from typing import Final
 
@@ -18,5 +18,5 @@ STATES: Final = (
 
 
 def descriptor(container_id: str) -> int:
-    """The descriptor of a container of the backend's."""
+    """The descriptor of a container of the backend."""
     return int(container_id.removeprefix("bench"))

@@ -1,4 +1,7 @@
-"""A private bus for each test, and what runs on it: the stand-in Dobby as a process, ocibridge in the test's own loop."""
+"""A private bus for each test.
+
+On it, the fake Dobby runs as a process, and ocibridge in the event loop of the test.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,10 +16,12 @@ from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
 from ocibridge.systemd.journal import Journal
+from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
-from tests.fake_dobby.processes import Process, private_bus, standin_dobby
+from tests.fake_dobby.processes import Process, fake_dobby, private_bus
 
 StartDobby = Callable[..., Process]
+StartBridge = Callable[..., Any]
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 async def client(address: str) -> AsyncIterator[Client]:
-    """Somebody on the bus."""
+    """A client on the bus."""
     bus = await Bus.open(address)
     yield Client(bus)
     bus.close()
@@ -35,11 +40,11 @@ async def client(address: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
-    """Starts stand-in Dobbies, and ends those that still run."""
+    """Starts fake Dobbies. The ones still running at the end are stopped."""
     with ExitStack() as stack:
 
         def start(**parameters: Any) -> Process:
-            return stack.enter_context(standin_dobby(address, tmp_path, **parameters))
+            return stack.enter_context(fake_dobby(address, tmp_path, **parameters))
 
         yield start
 
@@ -47,8 +52,11 @@ def start_dobby(address: str, tmp_path: Path) -> Iterator[StartDobby]:
 @pytest.fixture
 async def start_bridge(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Callable[..., Any]]:
-    """Starts ocibridge; a coroutine function that takes the keys of the configuration, and returns when the name is owned."""
+) -> AsyncIterator[StartBridge]:
+    """Starts ocibridge.
+
+    A coroutine function that takes configuration keys. It returns once the bus name is owned.
+    """
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     journal = Journal("debug")
     running: list[tuple[Daemon, asyncio.Task[int]]] = []
@@ -69,15 +77,31 @@ async def start_bridge(
 
 @pytest.fixture
 def dobby_process(start_dobby: StartDobby) -> Process:
-    """The stand-in Dobby with its defaults."""
+    """The fake Dobby with default parameters."""
     return start_dobby()
 
 
 @pytest.fixture
-async def oci(client: Client, dobby_process: Process, start_bridge: Callable[..., Any]) -> Client:
-    """A caller of an ocibridge that is ready, its ears open to both."""
+async def oci(client: Client, dobby_process: Process, start_bridge: StartBridge) -> Client:
+    """A client of an ocibridge that is ready. It records the signals of both daemons."""
     assert dobby_process.child.poll() is None
     await start_bridge()
     await client.listen()
     await client.until_property("DobbyAvailable", wanted=True)
+    return client
+
+
+@pytest.fixture
+async def app(oci: Client, tmp_path: Path) -> Client:
+    """As `oci`, with a running container "app"."""
+    await oci.start("app", make_bundle(tmp_path, "sleep"))
+    return oci
+
+
+@pytest.fixture
+async def dobby(client: Client, start_dobby: StartDobby) -> Client:
+    """A client of a fake Dobby that is ready, without ocibridge."""
+    await client.listen()
+    start_dobby(hibernation=True)
+    await client.until_signal("Ready")
     return client

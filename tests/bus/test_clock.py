@@ -1,4 +1,7 @@
-"""The clock of the box is set while we look: only what is told of times of day changes with it (design 5)."""
+"""The system clock is set while ocibridge runs (docs/design.md, Exit records).
+
+Only wall-clock times change. Timeouts and waits do not.
+"""
 
 import asyncio
 import time
@@ -15,7 +18,7 @@ YEAR = 365 * 86400
 
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Set the time of day off by so many seconds; what counts seconds (CLOCK_MONOTONIC) goes on as it does."""
+    """Sets the wall clock off by some seconds. CLOCK_MONOTONIC is not affected."""
     now, now_ns = time.time, time.time_ns
 
     def jump(seconds: float) -> None:
@@ -45,8 +48,10 @@ async def test_the_clock_is_set(
         await asyncio.gather(short, return_exceptions=True)
     await oci.oci("stopContainer", "sb", "app", True)
     assert await wait == "Stopped"
-    told = {name: value for name, (_, value) in (await oci.oci("getLastExit", "s", "app")).items()}
-    assert began <= told["StartedAt"] < began + 10e6
-    assert abs(told["StoppedAt"] - told["StartedAt"] - seconds * 1e6) < 20e6
-    assert told["StoppedAt"] >= 0
-    assert await oci.start("app", bundle)  # and life goes on
+    record = {
+        name: value for name, (_, value) in (await oci.oci("getLastExit", "s", "app")).items()
+    }
+    assert began <= record["StartedAt"] < began + 10e6
+    assert abs(record["StoppedAt"] - record["StartedAt"] - seconds * 1e6) < 20e6
+    assert record["StoppedAt"] >= 0
+    assert await oci.start("app", bundle)  # ocibridge still works

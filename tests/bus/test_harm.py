@@ -1,5 +1,8 @@
-"""What would harm Dobby or the box is refused, and neither comes to harm: against a stand-in that shows it."""
-# ruff: noqa: S108 - /tmp is where Dobby has its tunnels
+"""Requests that would harm Dobby or the host are refused.
+
+The fake Dobby reproduces the harm.
+"""
+# ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 
 import json
 import os
@@ -10,25 +13,17 @@ from typing import Any
 import pytest
 
 from ocibridge.bridge import mounts
-from tests.bus.conftest import StartDobby
-from tests.bus.test_standin_harm import CONVERTED, DEADLY, HOOK
+from tests.bus.conftest import StartBridge, StartDobby
+from tests.bus.test_fake_dobby_harm import CONVERTED, DEADLY, HOOK
 from tests.fake_dobby.bundles import SPEC, complete_config, make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 CALLS_THAT_MAY_KILL: list[tuple[Any, ...]] = [
     ("getContainerInfo", "s", "app"),
     ("annotate", "sss", "app", "k", "v"),
     ("removeAnnotation", "ss", "app", "k"),
 ]
-
-
-@pytest.fixture
-async def app(oci: Client, tmp_path: Path) -> Client:
-    """A caller, and a container "app"."""
-    await oci.start("app", make_bundle(tmp_path, "sleep"))
-    return oci
 
 
 async def mount(
@@ -50,8 +45,10 @@ async def check_unharmed(client: Client, calls: int = 0) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "/", "//", "/.", "/usr/..", "/proc/self/root", "/proc/self/root/tmp", "/tmp", "/tmp/", "//tmp", "/tmp/../tmp/.", "{link}",
-        "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir", "/tmp/.hostmnttunnel-app/tmpdir/x", "/proc", "/proc/self/fd",
+        "/", "//", "/.", "/usr/..", "/proc/self/root", "/proc/self/root/tmp", "/tmp", "/tmp/",
+        "//tmp", "/tmp/../tmp/.", "{link}",
+        "/tmp/.hostmnttunnel-app", "/tmp/.hostmnttunnel-app/tmpdir",
+        "/tmp/.hostmnttunnel-app/tmpdir/x", "/proc", "/proc/self/fd",
         "/sys/fs", "/dev", "/dev/shm", "/no/such", "{file}",
     ],
 )  # fmt: skip
@@ -75,7 +72,7 @@ async def faked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Client:
-    """As `app`, where both Dobby and ocibridge take the file `mountinfo` for the machine's."""
+    """Like `app`, but Dobby and ocibridge read the file `mountinfo` instead of the host's."""
     file = tmp_path / "mountinfo"
     file.write_text("")
     monkeypatch.setattr(mounts, "THIS_HOST", mounts.THIS_HOST._replace(mountinfo=str(file)))
@@ -100,7 +97,7 @@ async def test_a_source_with_a_mount_below_it(faked: Client, tmp_path: Path) -> 
 
 async def test_a_mount_that_was_left_behind_stops_all_others(faked: Client, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    await faked.fate("HeldOpen", "s", str(source))
+    await faked.control("HeldOpen", "s", str(source))
     await faked.oci("mount", "sssass", "app", str(source), "/mnt", ["bind"], "")
     for target in ("/two", "/three"):
         name, said = await mount(faked, str(source), target=target, data="bad")
@@ -113,7 +110,7 @@ async def test_a_mount_that_was_left_behind_stops_all_others(faked: Client, tmp_
 async def test_what_is_mounted_is_the_resolved_path(
     oci: Client, app: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A symbolic link that is turned to the root directory after the check leads nowhere."""
+    """A symbolic link that is changed to point to / after the check has no effect."""
     del oci
     sent: list[str] = []
     (tmp_path / "source").mkdir()
@@ -169,11 +166,11 @@ async def test_a_damaged_config_beside_an_intact_one_is_dobbys_to_recover(
     assert (await oci.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
 
-# What kills Dobby after a start.
+# Requests that would kill Dobby after a start.
 
 
 async def check_refused(client: Client, process: Process) -> None:
-    """None of the calls that look into a container's plugins gets through, and Dobby lives."""
+    """Calls that read a container's plugins are refused, and Dobby survives."""
     for call in CALLS_THAT_MAY_KILL:
         name, said = await client.refused(*call)
         assert (name, "crash Dobby" in said) == ("NotSupported", True), (call, name, said)
@@ -225,7 +222,7 @@ async def test_a_spec_with_any_plugin(oci: Client, member: str) -> None:
 
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Has ocibridge, which runs in this process, not see that directory; the stand-in sees it."""
+    """Hides a directory from ocibridge, which runs in this process. The fake Dobby sees it."""
     listdir = os.listdir
 
     def hide(hidden: Path) -> None:
@@ -246,7 +243,10 @@ async def test_a_bundle_of_ours_that_we_could_not_read(
     tmp_path: Path,
     hidden: Callable[[Path], None],
 ) -> None:
-    """It may have no plugins: then Dobby dies, and every next one. Also after our own restart."""
+    """It may have no plugins.
+
+    Then GetInfo would kill Dobby, and every later Dobby. Holds after our own restart too.
+    """
     process = start_dobby(remains=str(tmp_path / "remains"))
     first = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

@@ -1,4 +1,4 @@
-"""The interface as the system bus shows it: the checked-in file, what lives on the bus, and who gets through."""
+"""The interface on the system bus: as checked in, as introspected, and as another user sees it."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ NOBODY = 65534
 
 
 def canonical(interface: ET.Element) -> list[str]:
-    """One line a member, in their order, white space and comments apart."""
+    """One line per member, in order, without white space and comments."""
     for element in interface.iter():
         element.text = element.tail = None
     return [ET.tostring(member, encoding="unicode") for member in interface]
@@ -38,7 +38,7 @@ def canonical(interface: ET.Element) -> list[str]:
 async def system(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """ocibridge with its bus opened as *the* system bus, where sd-bus checks privileges by itself."""
+    """ocibridge on *the* system bus, where sd-bus itself checks privileges."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
     daemon = Daemon(await Bus.open("system"), "test", Config(), Config, Journal("warning"))
@@ -50,7 +50,7 @@ async def system(
 
 
 async def live(system: Client, path: str, interface: str) -> ET.Element:
-    """An interface as the running object shows it."""
+    """An interface as introspection shows it."""
     (text,) = await system.call(
         "org.rdk.OCIContainer", path, "org.freedesktop.DBus.Introspectable", "Introspect"
     )
@@ -59,44 +59,44 @@ async def live(system: Client, path: str, interface: str) -> ET.Element:
 
 
 @pytest.fixture
-async def app(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
-    """The path of a container's object."""
+async def app_path(system: Client, start_dobby: StartDobby, tmp_path: Path) -> str:
+    """The path of a container object."""
     start_dobby()
     await system.until_property("DobbyAvailable", wanted=True)
     await system.start("app", make_bundle(tmp_path, "sleep"))
     return f"{CONTAINER_PATH}/app"
 
 
-async def test_the_files_are_what_the_bus_shows(system: Client, app: str) -> None:
+async def test_the_files_are_what_the_bus_shows(system: Client, app_path: str) -> None:
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
-        shown = await live(system, path, interface)
+        introspected = await live(system, path, interface)
         (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
-        assert canonical(shown) == canonical(filed)
+        assert canonical(introspected) == canonical(filed)
 
 
-async def test_every_argument_has_a_name(system: Client, app: str) -> None:
+async def test_every_argument_has_a_name(system: Client, app_path: str) -> None:
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
-        shown = await live(system, path, interface)
-        assert [e for e in shown.iter("arg") if not e.get("name")] == []
-        assert "Privileged" not in ET.tostring(shown, encoding="unicode")
+        introspected = await live(system, path, interface)
+        assert [e for e in introspected.iter("arg") if not e.get("name")] == []
+        assert "Privileged" not in ET.tostring(introspected, encoding="unicode")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-async def test_another_user_gets_through_to_every_member(address: str, app: str) -> None:
-    """sd-bus refuses callers of another uid every member that is not flagged, on a system bus alone."""
+async def test_another_user_gets_through_to_every_member(address: str, app_path: str) -> None:
+    """On a system bus, sd-bus refuses other users each member without the "unprivileged" flag."""
     said: dict[tuple[str, str], str] = {}
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
         (OBJECT_PATH, JSON_RPC_INTERFACE),
-        (app, CONTAINER_INTERFACE),
+        (app_path, CONTAINER_INTERFACE),
     ):
         members = ET.parse(POLICY / f"{interface}.xml").getroot().iter("method")
         for member in sorted(members, key=lambda m: m.get("name") in {"stop", "stopContainer"}):

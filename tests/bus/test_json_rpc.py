@@ -1,4 +1,7 @@
-"""The document's own requests through the whole of it, taken from its text (design 9)."""
+"""The requests in the plugin document, read from its text and run end to end.
+
+See docs/design.md, JSON-RPC.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ from tests.thunder_spec import plugin
 
 DOCUMENTED = plugin.methods()
 CONTAINER = "com.bskyb.epgui"  # the document's
-# Where the document's bundles and specs lie, of all places.
+# The folder of the bundles and specs in the document's examples.
 CONTAINERS = Path("/containers")
 
 
@@ -42,7 +45,8 @@ async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
 def containers() -> Iterator[None]:
     if os.getuid() != 0 or CONTAINERS.exists():
         pytest.skip(
-            f"only root can make {CONTAINERS}, which the document's examples name, and only where there is none"
+            f"only root can make {CONTAINERS}, which the document's examples name, and only where "
+            "there is none"
         )
     CONTAINERS.mkdir()
     try:
@@ -55,7 +59,7 @@ def containers() -> Iterator[None]:
 
 @pytest.fixture
 async def box(oci: Client, containers: None, tmp_path: Path) -> Client:
-    """As the example of each method needs it is prepared by `prepare`."""
+    """Prerequisites of all examples. `prepare` adds those of one method."""
     del containers
     make_bundle(tmp_path, "sleep")
     return oci
@@ -69,7 +73,7 @@ async def prepare(client: Client, method: str, bundle: Path) -> None:
 
 
 def shape(value: Any) -> Any:
-    """What of a value is its form: members in their order, types; of an array the first element's."""
+    """The shape of a value: members in order, and types. Of an array, its first element's shape."""
     if isinstance(value, dict):
         return [(name, shape(member)) for name, member in value.items()]
     return [shape(value[0])] if isinstance(value, list) and value else type(value).__name__
@@ -79,24 +83,26 @@ def shape(value: Any) -> Any:
 async def test_the_example_of_the_document(
     box: Client, method: plugin.Method, tmp_path: Path
 ) -> None:
-    """The request byte for byte; the response's members, their order and types, and its id; nothing is written more than needed."""
+    """The request is sent byte for byte.
+
+    The response has the same id, and the same members in the same order and of the same types. It
+    contains no superfluous white space.
+    """
     await prepare(box, method.name, tmp_path / "sleep")
     said = await invoke(box, method.request)
-    got, shown = json.loads(said), json.loads(method.response)
+    got, expected = json.loads(said), json.loads(method.response)
     assert said == json.dumps(got, separators=(",", ":"), ensure_ascii=False)
-    if (
-        method.name == "getContainerInfo"
-    ):  # Dobby tells more than the document, and in its own order
-        mine, theirs = got["result"].pop("info"), shown["result"].pop("info")
+    if method.name == "getContainerInfo":  # Dobby reports more than the document, in its own order
+        mine, theirs = got["result"].pop("info"), expected["result"].pop("info")
         assert {name: shape(mine[name]) for name in theirs} == {
             name: shape(value) for name, value in theirs.items()
         }
         assert list(json.loads(said)["result"]) == ["info", "success"]
-    assert shape(got) == shape(shown)
-    assert got["id"] == shown["id"]
+    assert shape(got) == shape(expected)
+    assert got["id"] == expected["id"]
     assert got["result"]["success"] is True
     if method.name == "getContainerState":
-        assert got["result"] == shown["result"]
+        assert got["result"] == expected["result"]
 
 
 PARAMETERS = [(m, p) for m in DOCUMENTED for p in m.parameters if not p.name.endswith("[#]")]
@@ -111,7 +117,7 @@ def request_of(method: plugin.Method) -> dict[str, Any]:
 async def test_a_parameter_left_out(
     box: Client, method: plugin.Method, parameter: plugin.Parameter, tmp_path: Path
 ) -> None:
-    """A missing required one is refused, and named; an optional one may be missing, or null."""
+    """A missing required parameter is refused and named. An optional one may be missing or null."""
     await prepare(box, method.name, tmp_path / "sleep")
     request = request_of(method)
     del request["params"][parameter.name]
@@ -124,7 +130,7 @@ async def test_a_parameter_left_out(
         return
     assert got["result"]["success"] is True
     if not method.name.startswith("start") and method.name != "execCommand":
-        return  # the container has gone
+        return  # the container has ended
     if method.name.startswith("start"):
         await box.oci("stopContainer", "sb", CONTAINER, True)
     request["params"][parameter.name] = None
@@ -149,19 +155,25 @@ async def test_a_parameter_of_the_wrong_type(
 
 
 async def test_info_passes_through_exactly(oci: Client, tmp_path: Path) -> None:
-    """Nulls, order, 64-bit integers, the spelling of numbers, odd strings: but for the state's word, and the blanks."""
-    told = (
-        '{ "z" : null,\n "memory" : {"user" : {"limit" : 9223372036854771712, "max":18446744073709551615, "odd" : 1.50, "e":1E3}},'
-        ' "state" : "running", "cmd" : "a  \\"b\\" {state:\\u00e9 \\ud800}", "a" : [ 1 , [ ] , { "state" : "running" } ],'
+    """Null, order, 64-bit integers, number spelling and odd strings arrive unchanged.
+
+    Only the state's word and the white space differ.
+    """
+    reported = (
+        '{ "z" : null,\n "memory" : {"user" : {"limit" : 9223372036854771712, '
+        '"max":18446744073709551615, "odd" : 1.50, "e":1E3}},'
+        ' "state" : "running", "cmd" : "a  \\"b\\" {state:\\u00e9 \\ud800}", "a" : [ 1 , [ ] ,'
+        ' { "state" : "running" } ],'
         ' "big":123456789012345678901 }'
     )
-    await oci.start("app", make_bundle(tmp_path, "odd", info=told))
+    await oci.start("app", make_bundle(tmp_path, "odd", info=reported))
     said = await invoke(
         oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}'
     )
     info = (
-        '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,"odd":1.50,"e":1E3}},'
-        '"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}","a":[1,[],{"state":"running"}],"big":123456789012345678901}'
+        '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,'
+        '"odd":1.50,"e":1E3}},"state":"Running","cmd":"a  \\"b\\" {state:\\u00e9 \\ud800}",'
+        '"a":[1,[],{"state":"running"}],"big":123456789012345678901}'
     )
     assert said == '{"jsonrpc":"2.0","id":1,"result":{"info":' + info + ',"success":true}}'
 
@@ -208,7 +220,10 @@ async def test_dobby_down_is_no_empty_list(client: Client, start_bridge: Any) ->
 
 
 async def test_a_batch_is_done_in_order(oci: Client, tmp_path: Path) -> None:
-    """Each request after the other, notifications too; and each is logged as a call of its own."""
+    """Requests run one after another, notifications included.
+
+    Each is logged as a call of its own.
+    """
     bundle = str(make_bundle(tmp_path, "sleep"))
     batch = [
         {
@@ -258,7 +273,7 @@ async def test_a_request_that_is_too_large(oci: Client) -> None:
 
 
 async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
-    """As Thunder sends them, each right after the signal that it repeats."""
+    """As Thunder sends them. Each precedes the D-Bus signal of the same event."""
     await oci.start("app", make_bundle(tmp_path, "crashing", exit="139 200"))
     await oci.until_signal("onContainerStopped")
     await oci.until_heard(5, "notification")
@@ -290,7 +305,10 @@ async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
 
 
 async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
-    """More than the socket takes at once, with nothing else going on that would move it."""
+    """Larger than the socket takes at once.
+
+    No other traffic triggers the next write.
+    """
     bundle = make_bundle(tmp_path, "large", info=json.dumps({"text": "x" * 200_000}))
     await oci.start("app", bundle)
     request = {
@@ -306,10 +324,14 @@ async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
 async def test_any_depth_is_answered_by_an_error_of_json_rpc(
     oci: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Python's own limit lies somewhere here: at 985 it was "failed in a way that nobody foresaw"."""
+    """Python's own recursion limit lies in this range.
+
+    At a depth of 985 it was an unhandled exception.
+    """
     for depth in range(900, 1001, 3):
         nested = "[" * depth + "]" * depth
-        request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{{"containerId":"nosuch","x":{nested}}}}}'
+        params = f'{{"containerId":"nosuch","x":{nested}}}'
+        request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{params}}}'
         error = json.loads(await invoke(oci, request))["error"]
         assert error["code"] in {1, -32602, -32700}
     assert error["code"] == -32700

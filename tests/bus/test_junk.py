@@ -1,4 +1,7 @@
-"""Random junk in every argument: always a reply, always one of the closed list of errors, and Dobby unharmed."""
+"""Random junk in every argument.
+
+There is always a reply, or one of the documented errors, and Dobby is unharmed.
+"""
 
 import asyncio
 import gc
@@ -18,7 +21,7 @@ CLOSED_LIST = {
     for error in vars(errors).values()
     if isinstance(error, type) and hasattr(error, "dbus_name")
 } - {errors.Failed.dbus_name}
-# What D-Bus can carry: no NUL, no surrogates.
+# What D-Bus can carry: no NUL and no surrogates.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200)
 STRINGS = st.one_of(
     TEXT,
@@ -48,8 +51,10 @@ STRINGS = st.one_of(
     st.binary(max_size=40).map(lambda b: b.hex()),
 )
 METHODS: list[tuple[str, str]] = [
-    ("getContainerState", "s"), ("getContainerInfo", "s"), ("startContainer", "ssssas"), ("startContainerFromDobbySpec", "sss"),
-    ("stopContainer", "sb"), ("pauseContainer", "s"), ("resumeContainer", "s"), ("execCommand", "sss"), ("executeCommand", "sss"),
+    ("getContainerState", "s"), ("getContainerInfo", "s"), ("startContainer", "ssssas"),
+    ("startContainerFromDobbySpec", "sss"),
+    ("stopContainer", "sb"), ("pauseContainer", "s"), ("resumeContainer", "s"),
+    ("execCommand", "sss"), ("executeCommand", "sss"),
 ]  # fmt: skip
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "s": STRINGS,
@@ -121,7 +126,10 @@ async def test_the_log_cannot_be_forged(capsys: pytest.CaptureFixture[str], oci:
 
 
 async def test_a_refused_call_leaves_nothing_behind(oci: Client) -> None:
-    """An error that is kept keeps its frames, and these the arguments: megabytes a call until the garbage collector runs."""
+    """A retained error retains its frames, and with them the arguments.
+
+    That would be megabytes per call until the garbage collector runs.
+    """
     gc.collect()
     before = {
         id(e) for e in gc.get_objects() if isinstance(e, errors.BridgeError)
@@ -130,7 +138,7 @@ async def test_a_refused_call_leaves_nothing_behind(oci: Client) -> None:
     try:
         for text in ("x" * (2 << 20), "nosuch"):
             await oci.refused("getContainerState", "s", text)
-            await asyncio.sleep(0)  # the call's task ends
+            await asyncio.sleep(0)  # let the task of the call end
             assert [
                 e.text
                 for e in gc.get_objects()

@@ -1,8 +1,7 @@
-"""What one caller may have under way (limits.per_caller), and what is left to the others."""
+"""What one caller may have in flight (limits.per_caller), and what is left for others."""
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,18 @@ import pytest
 from ocibridge.api import admission
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Limits
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
-
-StartBridge = Callable[..., Any]
 
 
 async def test_one_caller_too_many_calls(
     client: Client, address: str, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    """Calls and waits count; the other callers, and properties, are not touched; it is over when they are."""
+    """Calls and waits count.
+
+    Other callers and properties are not affected. The limit ends with them.
+    """
     start_dobby()
     await start_bridge(limits=Limits(per_caller=3))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -29,7 +29,7 @@ async def test_one_caller_too_many_calls(
         asyncio.create_task(client.oci("waitForState", "sst", "app", "Running", 0))
         for _ in range(3)
     ]
-    await asyncio.sleep(0)  # they are sent, and in one burst with what follows
+    await asyncio.sleep(0)  # send them, in one burst with what follows
     for member, arguments in (
         ("listContainers", ("",)),
         ("stopContainer", ("sb", "app", False)),
@@ -37,9 +37,8 @@ async def test_one_caller_too_many_calls(
     ):
         name, text = await client.refused(member, *arguments)
         assert name == "LimitsExceeded"
-        assert (
-            text
-            == f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
+        assert text == (
+            f"{member}: 3 calls of yours are under way already (limits.per_caller); await one first"
         )
     assert await client.property("ContainerCount") == 0
 
@@ -72,7 +71,10 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
     start_bridge: StartBridge,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A caller that keeps as many under way as it may has the reply, and sends its next call, before we do anything else."""
+    """The caller's share is free before its reply is sent.
+
+    A caller at its limit that sends its next call as soon as it has the reply is not refused.
+    """
     start_dobby()
     daemon = await start_bridge(limits=Limits(per_caller=1))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -92,7 +94,10 @@ async def test_a_call_no_longer_counts_when_its_reply_goes_out(
 async def test_a_burst_of_calls_that_take_no_time(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
-    """The ones that counted are over before the ones too many are refused: these get their reply as well."""
+    """Calls that finish at once leave the count before the calls over the limit are refused.
+
+    So those calls get replies as well.
+    """
     start_dobby()
     daemon = await start_bridge(limits=Limits(per_caller=1))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -104,7 +109,10 @@ async def test_a_burst_of_calls_that_take_no_time(
 async def test_the_waits_of_one_user_are_bounded_over_all_connections(
     address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
-    """One connection's limit bounds nobody who opens many; a wait that is over gives its place back."""
+    """The limit per connection does not bound a user who opens many.
+
+    A finished wait frees its share.
+    """
     start_dobby()
     await start_bridge(limits=Limits(per_user=5))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -120,14 +128,14 @@ async def test_the_waits_of_one_user_are_bounded_over_all_connections(
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=15)
     refusals = [task.result() for task in done]
     assert {name for name, _ in refusals} == {"LimitsExceeded"}
-    assert (
-        refusals[0][1]
-        == f"waitForState: 5 reads and waits of user {os.getuid()} are under way already (limits.per_user); await one first"
+    assert refusals[0][1] == (
+        f"waitForState: 5 reads and waits of user {os.getuid()} are under way already "
+        "(limits.per_user); await one first"
     )
     assert len(done) == 4
     for other in others:
         other.bus.close()
-    async with asyncio.timeout(15):  # until they have been seen to leave
+    async with asyncio.timeout(15):  # until ocibridge has noticed that they left
         while (
             "LimitsExceeded"
             in (await client.refused("waitForState", "sst", "never", "Running", 400_000))[0]

@@ -1,16 +1,17 @@
-"""Many callers, slow Dobbies: nobody waits for others longer than Dobby makes unavoidable, and Dobby is never overrun."""
+"""Many callers and a slow Dobby.
+
+No caller waits for others longer than Dobby makes unavoidable, and Dobby is never overloaded.
+"""
 
 import asyncio
 import json
 import socket
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.config.schema import Duration, Limits, Timeouts
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
@@ -19,7 +20,7 @@ REPLY_SLOTS = 49
 
 
 async def dobby_is_unharmed(client: Client, leaked: int = 0) -> None:
-    """Its slots are all there, it was never overrun, and nothing that it lacks was asked."""
+    """All reply slots are free, the limit was kept, and no unknown method was called."""
     report = await client.report()
     assert (report["leaked"], report["open"], report["unknown"][leaked:]) == (leaked, 0, [])
     assert report["most_open"] <= IN_FLIGHT
@@ -81,7 +82,7 @@ async def test_reads_are_answered_while_a_start_takes_long(oci: Client, tmp_path
 
 
 async def test_a_timeout_says_what_dobby_is_busy_with(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(timeouts=Timeouts(start=Duration(0.3), call=Duration(0.3)))
@@ -102,7 +103,8 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
         True,
         True,
     ), said
-    # It happens all the same: the late reply feeds the mirror, and nobody may start a second one meanwhile.
+    # The start still happens. The late reply updates the mirror, and a second start is refused
+    # meanwhile.
     assert (await client.refused("startContainer", "ssssas", "slow", slow, "", "", []))[
         0
     ] == "ContainerExists"
@@ -110,8 +112,8 @@ async def test_a_timeout_says_what_dobby_is_busy_with(
     assert await client.oci("getContainerInfo", "s", "slow")
 
 
-async def test_a_line_that_is_full(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_a_full_queue(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(limits=Limits(in_flight=2, queued=3))
@@ -131,8 +133,8 @@ async def test_a_line_that_is_full(
     assert (await client.report())["most_open"] <= 2
 
 
-async def test_a_shared_question_times_out_for_nobody_else(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_a_shared_call_times_out_for_no_other_caller(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await start_bridge(timeouts=Timeouts(call=Duration(0.4)))
@@ -148,8 +150,8 @@ async def test_a_shared_question_times_out_for_nobody_else(
     await start
 
 
-async def test_more_containers_than_places_in_the_line(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+async def test_more_containers_than_places_in_the_queue(
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     await client.listen()
@@ -205,23 +207,23 @@ async def test_a_caller_gets_its_order_also_through_a_full_pool(
 
 
 async def test_a_reply_that_the_socket_does_not_take_at_once(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
     connection = socket.socket(fileno=daemon._bus._connection.get_fd())
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    connection.detach()  # the descriptor stays sd-bus's
+    connection.detach()  # the descriptor belongs to sd-bus
     text = json.dumps({"text": "x" * 900_000})
     await client.start("large", make_bundle(tmp_path, "large", info=text))
     assert await client.oci("getContainerInfo", "s", "large") == {"text": ("s", "x" * 900_000)}
 
 
 async def test_nothing_is_kept_of_containers_that_have_ended(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    """Descriptors go up to 1023: what is kept for each is kept for ever."""
+    """Descriptors go up to 1023. State kept per descriptor would be kept for ever."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

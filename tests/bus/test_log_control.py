@@ -1,4 +1,4 @@
-"""org.freedesktop.LogControl1: what systemctl service-log-level and service-log-target use."""
+"""org.freedesktop.LogControl1, for systemctl service-log-level and service-log-target."""
 
 import os
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ async def test_a_wrong_word(
         f'log {name.removeprefix("Log").lower()} "{value}": expected one of '
     )
     assert await get(oci) == before
-    await oci.oci("listContainers")  # by now it has been logged
+    await oci.oci("listContainers")  # by now the former call has been logged
     told = capfd.readouterr().err
     assert f'"{value}" by uid {os.getuid()} (python' in told
     assert ": refused: expected one of " in told
@@ -66,7 +66,10 @@ async def test_a_wrong_word(
 async def test_a_level_that_hides_everything_does_not_hide_who_set_it(
     oci: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever may call everything may silence the log, but not unseen (design 10: who asked is in the journal)."""
+    """A privileged caller may silence the log, but the change itself is logged.
+
+    See docs/design.md, systemd and the journal.
+    """
     capfd.readouterr()
     await put(oci, "LogLevel", "emerg")
     await oci.oci("listContainers")

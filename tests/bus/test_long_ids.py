@@ -1,4 +1,4 @@
-"""A container id that no container can have is refused by every method, before anything is kept of it."""
+"""Every method refuses a container id that is too long, before anything is stored for it."""
 
 import pytest
 

@@ -1,14 +1,12 @@
-"""The nine methods, each with what it does and what it refuses (design 3)."""
+"""The methods: what each does and what it refuses (docs/design.md, The verbs)."""
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
@@ -181,11 +179,11 @@ async def test_a_second_stop_joins_the_first(oci: Client, tmp_path: Path) -> Non
 
 
 async def test_a_stop_with_force_does_not_join_one_without(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     start_dobby(
         durations={"Reap": 500}
-    )  # so that the gentle one still finds it paused when it asks why it was refused
+    )  # so that the graceful stop still finds it paused when it looks for the reason
     await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
     oci = client
@@ -201,11 +199,13 @@ async def test_a_stop_with_force_does_not_join_one_without(
     assert await oci.oci("listContainers") == []
 
 
-async def test_a_container_that_ends_while_we_ask_is_stopped(oci: Client, tmp_path: Path) -> None:
+async def test_a_container_that_ends_during_our_query_is_stopped(
+    oci: Client, tmp_path: Path
+) -> None:
     await oci.start("slow", make_bundle(tmp_path, "ignores-SIGTERM", term="ignored"))
     stop = asyncio.create_task(oci.oci("stopContainer", "sb", "slow", False))
     await oci.until_dobby_has("Stop")
-    await oci.fate("Exits", "si", "slow", 0)
+    await oci.control("Exits", "si", "slow", 0)
 
     await stop
     assert oci.heard("onContainerStopped") == [("onContainerStopped", 734, "slow")]
@@ -219,14 +219,14 @@ async def test_a_container_that_ends_before_dobby_comes_to_our_stop(
     await oci.until_dobby_has("StartFromBundle", 2)
     stop = asyncio.create_task(oci.oci("stopContainer", "sb", "app", False))
     await oci.until_dobby_has("Stop")
-    await oci.fate("Exits", "si", "app", 0)
+    await oci.control("Exits", "si", "app", 0)
 
     await stop
     assert not slow.done()
     await slow
 
 
-async def test_a_pause_that_a_resume_follows_has_happened(oci: Client, tmp_path: Path) -> None:
+async def test_a_pause_that_a_resume_follows_succeeds(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     await oci.oci("resumeContainer", "s", "app")
@@ -248,10 +248,10 @@ async def test_pause_and_resume(oci: Client, tmp_path: Path) -> None:
     assert (name, "Running" in said) == ("WrongState", True)
 
 
-async def test_a_yes_that_was_a_lie_is_not_believed(oci: Client, tmp_path: Path) -> None:
+async def test_a_success_without_effect_is_refused(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("StateBecomes", "si", "app", 5)
-    await oci.fate("AnswersInstead", "sss", "Pause", "b", "[true]")
+    await oci.control("StateBecomes", "si", "app", 5)
+    await oci.control("AnswersInstead", "sss", "Pause", "b", "[true]")
 
     name, said = await oci.refused("pauseContainer", "s", "app")
     assert (name, "not Paused" in said) == ("DobbyRefused", True)
@@ -306,7 +306,7 @@ async def test_info_that_is_no_answer(
     oci: Client, tmp_path: Path, signature: str, body: str, named: str
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("AnswersInstead", "sss", "GetInfo", signature, body)
+    await oci.control("AnswersInstead", "sss", "GetInfo", signature, body)
 
     name, said = await oci.refused("getContainerInfo", "s", "app")
     assert (name, named in said) == ("DobbyRefused", True), said

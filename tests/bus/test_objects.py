@@ -1,8 +1,10 @@
-"""Containers as objects: what comes, changes and goes, in which order, and what a client makes of it (design 5)."""
+"""Containers as objects: their signals and in which order they come.
+
+See docs/design.md, Containers as objects.
+"""
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,16 @@ import pytest
 from ocibridge.bus.connection import ErrorReply
 from ocibridge.config.schema import Duration
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
-from tests.bus.conftest import StartDobby
-from tests.fake_dobby.bundles import make_bundle
+from tests.bus.conftest import StartBridge, StartDobby
+from tests.fake_dobby.bundles import RESTARTING_SPEC, make_bundle
 from tests.fake_dobby.client import Client
 
-StartBridge = Callable[..., Any]
 APP = "/org/rdk/OCIContainer/container/app"
-RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
 
 
 @pytest.fixture
-def told(oci: Client) -> list[tuple[Any, ...]]:
-    """What ocibridge sends, as (where, member, what of it matters)."""
+def sent(oci: Client) -> list[tuple[Any, ...]]:
+    """What ocibridge sends, as (path, member, relevant arguments)."""
     heard: list[tuple[Any, ...]] = []
 
     def hear(path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
@@ -32,12 +32,12 @@ def told(oci: Client) -> list[tuple[Any, ...]]:
         elif path.startswith(OBJECT_PATH) and interface != JSON_RPC_INTERFACE:
             heard.append((where, member, *(a for a in body if not isinstance(a, dict | list))))
 
-    oci.ears.append(hear)
+    oci.listeners.append(hear)
     return heard
 
 
 async def ends(client: Client, container_id: str) -> dict[str, Any]:
-    """The exit that containerExited has told of."""
+    """The exit record in the containerExited signal."""
     await client.until_signal("containerExited", container_id)
     exits = [
         body[2]
@@ -47,15 +47,15 @@ async def ends(client: Client, container_id: str) -> dict[str, Any]:
     return {name: value for name, (_, value) in exits[-1].items()}
 
 
-async def test_the_life_of_a_container_in_its_order(
-    oci: Client, told: list[tuple[Any, ...]], tmp_path: Path
+async def test_the_signals_of_a_container_in_order(
+    oci: Client, sent: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     await oci.oci("resumeContainer", "s", "app")
     await oci.oci("stopContainer", "sb", "app", False)
     await oci.until_signal("InterfacesRemoved")
-    assert told == [
+    assert sent == [
         (".", "InterfacesAdded", APP),
         (".", "ContainerCount"),
         (".", "onContainerStateChanged", "app", "Running"),
@@ -64,7 +64,7 @@ async def test_the_life_of_a_container_in_its_order(
         (".", "onContainerStateChanged", "app", "Paused"),
         ("app", "State", "StateChangedAt", "SubState"),
         (".", "onContainerStateChanged", "app", "Running"),
-        ("app", "SubState"),  # Stopping, which is a kind of Running
+        ("app", "SubState"),  # a substate of Running
         ("app", "State", "StateChangedAt", "SubState"),
         (".", "onContainerStateChanged", "app", "Stopped"),
         (".", "containerExited", "app", 734),
@@ -74,14 +74,14 @@ async def test_the_life_of_a_container_in_its_order(
     ]
 
 
-async def test_a_bad_end_is_told_as_a_failure_first(
-    oci: Client, told: list[tuple[Any, ...]], tmp_path: Path
+async def test_a_bad_end_is_announced_as_a_failure_first(
+    oci: Client, sent: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    del told[:]
-    await oci.fate("Exits", "si", "app", 139)
+    del sent[:]
+    await oci.control("Exits", "si", "app", 139)
     await oci.until_signal("InterfacesRemoved")
-    assert [line[1] for line in told if line[0] == "."] == [
+    assert [line[1] for line in sent if line[0] == "."] == [
         "onContainerFailed",
         "onContainerStateChanged",
         "containerExited",
@@ -96,7 +96,7 @@ async def test_the_object_shows_what_is_known(oci: Client, tmp_path: Path) -> No
     assert await oci.objects() == {}
     bundle = make_bundle(tmp_path, "sleep")
     await oci.start("app", bundle)
-    await oci.oci("startContainerFromDobbySpec", "sss", "a.b-c", RESTARTING, "")
+    await oci.oci("startContainerFromDobbySpec", "sss", "a.b-c", RESTARTING_SPEC, "")
     await oci.dobby("StartFromBundle", "ssah", "other", str(make_bundle(tmp_path, "other")), [])
     await oci.until_signal("onContainerStarted", 439)
     objects = await oci.objects()
@@ -119,7 +119,7 @@ async def test_the_object_shows_what_is_known(oci: Client, tmp_path: Path) -> No
     }
 
 
-async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
+async def test_the_methods_of_the_object(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     assert (await oci.on("app", "getInfo"))["id"] == ("s", "app")
     await oci.on("app", "pause")
@@ -131,7 +131,7 @@ async def test_the_verbs_on_the_object(oci: Client, tmp_path: Path) -> None:
     await oci.on("app", "removeAnnotation", "s", "title")
     await oci.on("app", "mount", "ssass", str(tmp_path), "/mnt", ["rbind"], "")
     await oci.on("app", "unmount", "s", "/mnt")
-    # Its object is gone by the time that the reply to its own stop is sent, and the reply comes all the same.
+    # The object is removed before the reply to its own stop is sent. The reply still arrives.
     assert await oci.on("app", "stop", "b", False) is None
     with pytest.raises(ErrorReply, match="Unknown") as refused:
         await oci.on("app", "pause")
@@ -174,11 +174,11 @@ async def test_an_id_used_again_is_a_new_object(oci: Client, tmp_path: Path) -> 
         (9, {"Reason": "crashed", "WaitStatus": 9, "Signal": 9, "CoreDumped": False}),
     ],
 )
-async def test_an_exit_that_nobody_asked_for(
+async def test_an_exit_that_nobody_requested(
     oci: Client, tmp_path: Path, status: int, expected: dict[str, Any]
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Exits", "si", "app", status)
+    await oci.control("Exits", "si", "app", status)
     record = await ends(oci, "app")
     assert 0 < record.pop("StartedAt") < record.pop("StoppedAt")
     assert record == expected
@@ -186,7 +186,7 @@ async def test_an_exit_that_nobody_asked_for(
     assert {name: known[name] for name in expected} == expected
 
 
-async def test_who_asked_for_an_end(oci: Client, tmp_path: Path) -> None:
+async def test_who_requested_an_end(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "stubborn", term="ignored"))
     await oci.oci("stopContainer", "sb", "app", False)
     record = await ends(oci, "app")
@@ -202,17 +202,15 @@ async def test_a_refused_stop_has_no_part_in_a_later_end(oci: Client, tmp_path: 
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
     assert (await oci.refused("stopContainer", "sb", "app", False))[0] == "WrongState"
-    await oci.fate("Exits", "si", "app", 9)
+    await oci.control("Exits", "si", "app", 9)
     record = await ends(oci, "app")
     assert (record["Reason"], "RequestedBy" in record) == ("crashed", False)
 
 
-async def test_a_refused_stop_with_force_is_not_told_that_force_is_needed(
-    oci: Client, tmp_path: Path
-) -> None:
+async def test_a_refused_stop_with_force_does_not_advise_force(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     await oci.oci("pauseContainer", "s", "app")
-    await oci.fate("AnswersInstead", "sss", "Stop", "b", "[false]")
+    await oci.control("AnswersInstead", "sss", "Stop", "b", "[false]")
     name, said = await oci.refused("stopContainer", "sb", "app", True)
     assert (name, "only with force" in said) == ("DobbyRefused", False)
 
@@ -221,7 +219,7 @@ async def test_the_last_exits_are_known_while_dobby_is_away(oci: Client, tmp_pat
     assert (await oci.refused("getLastExit", "s", "app"))[0] == "NoSuchContainer"
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     assert (await oci.refused("getLastExit", "s", "app"))[0] == "NoSuchContainer"
-    await oci.fate("Dies")
+    await oci.control("Dies")
     record = await ends(oci, "app")
     assert record["Reason"] == "dobby-gone"
     assert oci.heard("onContainerFailed") == [("onContainerFailed", 734, "app", 4)]
@@ -231,14 +229,14 @@ async def test_the_last_exits_are_known_while_dobby_is_away(oci: Client, tmp_pat
 
 async def test_a_container_that_is_lost(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Vanishes", "s", "app")
+    await oci.control("Vanishes", "s", "app")
     await oci.oci("listContainers")
     assert (await ends(oci, "app"))["Reason"] == "lost"
     assert oci.heard("onContainerFailed") == [("onContainerFailed", 734, "app", 4)]
 
 
 async def test_a_restart_on_crash_changes_the_start_and_ends_nothing(oci: Client) -> None:
-    await oci.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
+    await oci.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING_SPEC, "")
     before = (await oci.objects())[APP]["StartedAt"]
     changed = asyncio.Event()
 
@@ -246,8 +244,8 @@ async def test_a_restart_on_crash_changes_the_start_and_ends_nothing(oci: Client
         if (path, member) == (APP, "PropertiesChanged") and "StartedAt" in body[1]:
             changed.set()
 
-    oci.ears.append(hear)
-    await oci.fate("Exits", "si", "app", 1280)
+    oci.listeners.append(hear)
+    await oci.control("Exits", "si", "app", 1280)
     async with asyncio.timeout(10):
         await changed.wait()
     assert (await oci.objects())[APP]["StartedAt"] > before
@@ -261,7 +259,7 @@ async def test_a_restart_on_crash_changes_the_start_and_ends_nothing(oci: Client
 async def swept(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> Client:
-    """Swept every 0.2 s, and one container there."""
+    """Swept every 0.2 s, with one container."""
     start_dobby(hibernation=True)
     await start_bridge(sweep_interval=Duration(0.2))
     await client.listen()
@@ -280,10 +278,10 @@ async def test_a_sweep_finds_what_others_did_and_dobby_did_not_say(swept: Client
 
 
 async def test_a_sweep_finds_what_is_gone_and_what_is_invalid(swept: Client) -> None:
-    await swept.fate("StateBecomes", "si", "app", 0)
+    await swept.control("StateBecomes", "si", "app", 0)
     await swept.until_signal("onContainerStateChanged", "app", "Invalid")
     assert await swept.oci("getContainerState", "s", "app") == ("app", "Invalid")
-    await swept.fate("Vanishes", "s", "app")
+    await swept.control("Vanishes", "s", "app")
     await swept.until_signal("onContainerStopped", 734, "app")
     assert await swept.objects() == {}
 

@@ -1,19 +1,20 @@
-"""Dobby killed and started again and again under load: who only listens ends with exactly the truth (design 5, 6)."""
+"""Dobby is killed and restarted many times under load.
+
+A client that only listens ends up with the true state (docs/design.md, The order of events).
+"""
 
 import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocibridge.bridge import exit_tracker
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.load import FAIR, QUICK, check_truth, end, load, make_bundles
 from tests.fake_dobby.observer import Observer
@@ -26,7 +27,7 @@ async def test_an_observer_of_many_deaths(
     client: Client,
     address: str,
     start_dobby: StartDobby,
-    start_bridge: Callable[..., Any],
+    start_bridge: StartBridge,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -34,7 +35,10 @@ async def test_an_observer_of_many_deaths(
     bundles = make_bundles(tmp_path)
     observer = Observer()
     said: Counter[str] = Counter()
-    client.ears += [observer.heard, lambda _path, _interface, member, _body: said.update([member])]
+    client.listeners += [
+        observer.heard,
+        lambda _path, _interface, member, _body: said.update([member]),
+    ]
     await client.listen()
     await start_bridge(sweep_interval=Duration(0.05))
 
@@ -47,7 +51,7 @@ async def test_an_observer_of_many_deaths(
         await client.until(lambda: observer.properties["DobbyAvailable"])
         ended = observer.ended
         async with asyncio.timeout(15):
-            while observer.ended < ended + 3:  # it is in full swing
+            while observer.ended < ended + 3:  # load is running again
                 client.signals.clear()
                 await client.until_heard(1, "InterfacesRemoved")
         dobby.kill()
@@ -55,7 +59,7 @@ async def test_an_observer_of_many_deaths(
             lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
         )
         assert (observer.complaints, observer.objects) == ([], {})
-        # Each start that Dobby told of is told once, and each has had its end.
+        # Each Started of Dobby was announced once, and each container has had its end.
         assert (
             said["Started"]
             == said["onContainerStarted"]

@@ -1,8 +1,7 @@
-"""The connection driven by ourselves: bounded turns, budgets, and a plain way without it."""
+"""The connection's own dispatch: bounded turns, budgets per sender, and the fallback without it."""
 
 import asyncio
 import ctypes
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from ocibridge.bus import pump
 from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.bus.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
 OURS = "org.rdk.OCIContainer"
-StartBridge = Callable[..., Any]
 
 
 class Clock:
@@ -56,7 +54,7 @@ def test_budgets_are_few() -> None:
 async def test_a_burst_does_not_keep_the_loop(
     address: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 200 signals that lie in the socket, each loop iteration takes 10; whatever else is due runs between."""
+    """Of 200 pending signals, each loop iteration takes 10. Other callbacks run in between."""
     monkeypatch.setattr(pump, "TURN_MESSAGES", 10)
     monkeypatch.setattr(pump, "TURN_SECONDS", 1e9)
     listener = await Bus.open(address)
@@ -79,7 +77,7 @@ async def test_a_burst_does_not_keep_the_loop(
     asyncio.get_running_loop().remove_reader(connection.get_fd())
     for number in range(200):
         client.bus.emit("/burst", "org.example.Burst", "Number", "i", number)
-    await client.bus.driver("GetId")  # by now they lie in the listener's socket
+    await client.bus.driver("GetId")  # by now they are in the listener's socket
     asyncio.get_running_loop().call_soon(turn)
     connection.process()
     async with asyncio.timeout(15):
@@ -89,7 +87,7 @@ async def test_a_burst_does_not_keep_the_loop(
     listener.close()
 
 
-async def test_who_asks_the_library_too_much_is_refused_and_others_are_not(
+async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
@@ -125,7 +123,10 @@ async def test_without_it_everything_is_served_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capfd: Any,
 ) -> None:
-    """With another bus library python-sdbus drives the connection; that is said once, and costs only what it says."""
+    """With an unknown libsystemd, python-sdbus drives the connection.
+
+    This is logged once, and everything is still served.
+    """
     monkeypatch.setitem(pump.SYMBOLS, "sd_bus_no_such_function", (None, []))
     start_dobby()
     daemon = await start_bridge()
@@ -162,7 +163,7 @@ async def test_it_is_not_attached_to_another_library(
 async def test_one_rule_for_all_containers(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    """The bus gives a connection 512 rules and no more."""
+    """The bus allows a connection 512 match rules."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

@@ -1,22 +1,21 @@
-"""Calls that Dobby has not seen, will not see, or took with it: what becomes of them, and what callers are told."""
+"""Calls that Dobby has not received, will never receive, or received before it died.
+
+What happens to them, and what callers are told.
+"""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ocibridge.config.schema import Duration, Limits, Timeouts
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
-
-StartBridge = Callable[..., Any]
 
 
 async def test_a_call_that_was_given_up_before_its_turn_never_goes_out(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    """One place beside Ping's: the start has it, and the stop has been told that it never will be sent."""
+    """One place besides Ping's. The start takes it, and the stop is given up before it was sent."""
     start_dobby()
     await start_bridge(limits=Limits(in_flight=2), timeouts=Timeouts(stop=Duration(0.2)))
     await client.until_property("DobbyAvailable", wanted=True)
@@ -35,14 +34,14 @@ async def test_a_call_that_was_given_up_before_its_turn_never_goes_out(
     assert await client.oci("getContainerState", "s", "app") == (
         "app",
         "Running",
-    )  # behind what had been waiting
+    )  # after all that was queued
     assert (await client.report())["calls"].get("Stop", 0) == 0
 
 
-async def test_a_method_that_dobby_lacks_is_not_asked_for_again(
+async def test_a_method_that_dobby_lacks_is_not_called_again(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
-    """Each try costs Dobby a reply slot for good; its next life may have the method."""
+    """Each attempt would cost Dobby a reply slot. The next Dobby process may have the method."""
     dobby = start_dobby(legacy=False)
     await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
@@ -60,13 +59,13 @@ async def test_a_method_that_dobby_lacks_is_not_asked_for_again(
     ] == "DobbyRefused"
 
 
-async def test_a_call_that_dobby_took_with_it_may_have_happened(
+async def test_a_call_in_flight_when_dobby_died_may_have_had_its_effect(
     oci: Client, tmp_path: Path
 ) -> None:
     slow = str(make_bundle(tmp_path, "slow-start", start="60000"))
     start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", slow, "", "", []))
     await oci.until_dobby_has("StartFromBundle")
-    await oci.fate("Dies")
+    await oci.control("Dies")
     name, said = await start
     assert (name, "before it answered; whether it has happened is not known" in said) == (
         "DobbyUnavailable",

@@ -1,4 +1,7 @@
-"""Replies and signals of Dobby whose D-Bus types are not those of the method: `u` or `x` where `i` is due looks the same in Python."""
+"""Replies and signals of Dobby with wrong D-Bus types.
+
+In Python, `u` or `x` instead of `i` would look the same.
+"""
 
 import asyncio
 import ctypes
@@ -18,7 +21,7 @@ from tests.fake_dobby.client import BOUND, Client
 async def test_a_start_that_is_answered_with_another_integer(
     oci: Client, tmp_path: Path, signature: str
 ) -> None:
-    await oci.fate("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
+    await oci.control("AnswersInstead", "sss", "StartFromBundle", signature, "[73]")
     bundle = str(make_bundle(tmp_path, "sleep"))
     name, said = await oci.refused("startContainer", "ssssas", "app", bundle, "", "", [])
     assert (name, f'"{signature}"' in said, '"i"' in said) == ("DobbyRefused", True, True), said
@@ -26,7 +29,7 @@ async def test_a_start_that_is_answered_with_another_integer(
 
 async def test_a_state_that_is_answered_with_another_integer(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("AnswersInstead", "sss", "GetState", "u", "[4]")
+    await oci.control("AnswersInstead", "sss", "GetState", "u", "[4]")
     name, said = await oci.refused("getContainerState", "s", "app")
     assert (name, '"u"' in said) == ("DobbyRefused", True)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
@@ -40,7 +43,7 @@ async def test_a_signal_of_other_integers_changes_nothing(
     oci: Client, tmp_path: Path, member: str, signature: str, body: str
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Says", "sss", member, signature, body)
+    await oci.control("Says", "sss", member, signature, body)
     assert await oci.oci("listContainers") == [(734, "app")]
     assert await oci.property("ContainerCount") == 1
     assert oci.heard("onContainerStarted", "onContainerStopped") == [
@@ -49,7 +52,7 @@ async def test_a_signal_of_other_integers_changes_nothing(
 
 
 async def signal_with(address: str, client: Client, signature: str, *body: Any) -> Message:
-    """A signal of that signature, as it is received."""
+    """A received signal with that signature."""
     got: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     await client.bus.watch(None, "/test", "org.rdk.test", None, got.set_result)
     sender = await Bus.open(address)
@@ -86,13 +89,13 @@ async def test_the_signature_of_an_empty_message(client: Client) -> None:
 
 
 def no_symbols(_: str) -> object:
-    """A shared object that exports none of libsystemd's."""
+    """A shared object without the symbols of libsystemd."""
     return object()
 
 
 @pytest.fixture
 def forgotten() -> Iterator[None]:
-    """The library is looked at anew, in this test and after it."""
+    """Clears the cached reader of signatures before and after the test."""
     bus._signature_reader.cache_clear()
     yield
     bus._signature_reader.cache_clear()
@@ -100,10 +103,10 @@ def forgotten() -> Iterator[None]:
 
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("change", ["version", "library", "layout"])
-async def test_a_library_that_is_not_known_tells_no_signature(
+async def test_an_unknown_library_gives_no_signature(
     address: str, client: Client, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """Nothing is read from memory whose layout is not known; the Python types are checked then."""
+    """No memory of unknown layout is read. Only the Python types are checked then."""
     message = await signal_with(address, client, "u", 1)
     if change == "version":
         monkeypatch.setattr(bus, "KNOWN_SDBUS", "0.14.4")

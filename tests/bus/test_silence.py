@@ -1,15 +1,14 @@
-"""A Dobby that is busy, and one that is gone dumb: told apart by Ping, whatever the time that the machine takes."""
+"""A busy Dobby and a stalled one are told apart by Ping, however slow the machine is."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocibridge.dobby.health import ASK_AFTER, INTERVAL, SILENT_SECONDS, WORKLESS_SECONDS
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.clock import Clock
@@ -18,7 +17,7 @@ from tests.fake_dobby.processes import Process
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of all, once it is frozen. Ocibridge must be started after this."""
+    """Replaces time.monotonic. ocibridge must be started after this."""
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     return clock
@@ -31,9 +30,9 @@ async def dobby(start_dobby: StartDobby) -> Process:
 
 @pytest.fixture
 async def starting(
-    clock: Clock, dobby: Process, client: Client, start_bridge: Callable[..., Any], tmp_path: Path
+    clock: Clock, dobby: Process, client: Client, start_bridge: StartBridge, tmp_path: Path
 ) -> AsyncIterator[Client]:
-    """A caller of ocibridge while Dobby is held by a start that does not end."""
+    """A client of ocibridge while a start that does not end blocks Dobby."""
     assert dobby.child.poll() is None
     await start_bridge()
     await client.listen()
@@ -49,11 +48,11 @@ async def starting(
 
 
 async def pass_time(client: Client, clock: Clock, seconds: float) -> None:
-    """Let it pass with a Dobby that answers each Ping at once."""
+    """Let time pass, with a Dobby that answers each Ping at once."""
     for _ in range(round(seconds / INTERVAL)):
         await clock.advance(INTERVAL)
-        await client.report()  # behind a Ping that was sent just now,
-        await client.property("DobbyStatus")  # and whose reply has come before this one
+        await client.report()  # queued behind the Ping sent just now,
+        await client.property("DobbyStatus")  # whose reply therefore precedes this one
 
 
 async def pings(client: Client) -> int:
@@ -74,7 +73,7 @@ async def test_a_dobby_that_answers_ping_is_busy_and_only_for_so_long(
 async def test_an_answered_ping_ends_the_silence(
     starting: Client, clock: Clock, dobby: Process
 ) -> None:
-    """After many answered ones, a single late answer is no stall."""
+    """After many answered Pings, one late answer is no stall."""
     await pass_time(starting, clock, 2 * SILENT_SECONDS)
     before = await pings(starting)
     with dobby.frozen():
@@ -94,5 +93,5 @@ async def test_a_ping_that_is_not_answered_is_a_stall(
         for _ in range(round(SILENT_SECONDS / INTERVAL) + 2):
             await clock.advance(INTERVAL)
         assert await starting.property("DobbyStatus") == "stalled"
-    # Its answer comes after all; a List has to be answered before it is ready, and the start still holds it.
+    # The Ping is answered later. But ready needs an answered List, which the start still blocks.
     assert await starting.property("DobbyStatus") == "stalled"

@@ -1,7 +1,6 @@
-"""The sweep goes on, whatever happens to one of its passes; and what a reload of the limits sets going."""
+"""The sweep survives a failed pass. A reload of the limits takes effect at once."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from ocibridge.config.schema import Duration, Limits, Timeouts
 from ocibridge.daemon import Daemon
 from ocibridge.dobby import health
 from ocibridge.dobby.sweep import Sweep
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 SWEEPING = {"sweep_interval": Duration(0.05), "timeouts": Timeouts(call=Duration(0.2))}
 
 
@@ -25,7 +23,7 @@ SWEEPING = {"sweep_interval": Duration(0.05), "timeouts": Timeouts(call=Duration
 async def swept(
     client: Client, dobby_process: Process, start_bridge: StartBridge, tmp_path: Path
 ) -> Client:
-    """A container that runs, and a sweep every 50 ms."""
+    """A running container, swept every 50 ms."""
     assert dobby_process.child.poll() is None
     await start_bridge(**SWEEPING)
     await client.listen()
@@ -61,7 +59,7 @@ async def test_a_sweep_that_crashes_is_reported_and_the_next_one_sweeps(
 @pytest.mark.parametrize("member", ["List", "GetState"])
 async def test_one_lost_reply_does_not_end_sweeping(swept: Client, member: str) -> None:
     seen = (await swept.report())["calls"].get(member, 0)
-    await swept.fate("Loses", "s", member)
+    await swept.control("Loses", "s", member)
     await swept.until_dobby_has(member, seen + 2)
     await swept.dobby("Pause", "i", 734)
     await swept.until_signal("onContainerStateChanged", "app", "Paused")
@@ -71,7 +69,7 @@ async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(
     oci: Client, tmp_path: Path
 ) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("StateBecomes", "si", "app", 0)
+    await oci.control("StateBecomes", "si", "app", 0)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Invalid")
     before = (await oci.report())["calls"]["List"]
     for _ in range(5):
@@ -80,8 +78,8 @@ async def test_a_container_that_stays_invalid_costs_its_readers_no_list_each(
         await asyncio.gather(*(oci.oci("getContainerState", "s", "app") for _ in range(20)))
         == [("app", "Invalid")] * 20
     )
-    assert (await oci.report())["calls"]["List"] - before <= 2  # a sweep may have asked
-    await oci.fate("StateBecomes", "si", "app", 2)
+    assert (await oci.report())["calls"]["List"] - before <= 2  # a sweep may have sent one
+    await oci.control("StateBecomes", "si", "app", 2)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
 
 
@@ -92,14 +90,15 @@ async def test_places_that_a_reload_adds_are_used_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(health, "ASK_AFTER", 60.0)  # the answer to a Ping would send what waits
+    # the reply to a Ping would also send what is queued
+    monkeypatch.setattr(health, "ASK_AFTER", 60.0)
     start_dobby()
     daemon: Daemon = await start_bridge(limits=Limits(in_flight=2))
     await client.until_property("DobbyAvailable", wanted=True)
     await client.start("app", make_bundle(tmp_path, "sleep"))
     await client.oci(
         "execCommand", "sss", "app", "", "true"
-    )  # from now on Dobby is known to have it
+    )  # Dobby is now known to have the method
     slow = asyncio.create_task(
         client.start("slow", make_bundle(tmp_path, "slow-start", start="3000"))
     )
@@ -107,7 +106,7 @@ async def test_places_that_a_reload_adds_are_used_at_once(
     execs = [
         asyncio.create_task(client.oci("execCommand", "sss", "app", "", "true")) for _ in range(5)
     ]
-    await client.property("Version")  # they have arrived
+    await client.property("Version")  # by now they have arrived
     assert (await client.report())["calls"]["Exec"] == 1
     config = msgspec.structs.replace(daemon._settings.now, limits=Limits(in_flight=32))
     daemon._reload._load = lambda: config
@@ -138,14 +137,14 @@ async def test_one_place_is_enough_to_find_a_stalled_dobby(
     assert (await client.report())["most_open"] <= 2
 
 
-async def test_a_wait_for_a_missing_container_is_told_stopped_when_dobby_goes(
+async def test_a_wait_for_a_missing_container_ends_when_dobby_goes(
     oci: Client, tmp_path: Path
 ) -> None:
-    """No List has it, its end is not announced yet: it was there, so it has ended."""
+    """No List contains it, and its end is not announced yet. It existed, so it has ended."""
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     wait = asyncio.create_task(oci.oci("waitForState", "sst", "app", "Paused", 60_000_000))
-    await oci.oci("listContainers")  # calls of one client are taken in their order
-    await oci.fate("Vanishes", "s", "app")
+    await oci.oci("listContainers")  # the bus keeps the order of calls of one client
+    await oci.control("Vanishes", "s", "app")
     assert await oci.oci("listContainers") == []
-    await oci.fate("Dies")
+    await oci.control("Dies")
     assert await wait == "Stopped"

@@ -1,7 +1,9 @@
-"""waitForState, and the verbs that return when something has happened (design 3)."""
+"""waitForState, and methods that return once their effect is there.
+
+See docs/design.md, waitForState.
+"""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,11 @@ from ocibridge.bridge import transitions
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Duration, Timeouts
 from ocibridge.model import State, SubState
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 MINUTE = 60_000_000
 
 
@@ -27,22 +28,15 @@ def waiting(
     return asyncio.create_task(client.oci("waitForState", "sst", container_id, state, microseconds))
 
 
-@pytest.fixture
-async def app(oci: Client, tmp_path: Path) -> Client:
-    """With a container that runs."""
-    await oci.start("app", make_bundle(tmp_path, "sleep"))
-    return oci
-
-
 async def until_waiting(client: Client) -> None:
-    """Until a wait that was begun before this call is under way: calls of one client are taken in their order."""
+    """Until an earlier wait is in flight. The bus keeps the order of calls of one client."""
     await client.oci("listContainers")
 
 
 async def test_a_state_that_is_there_already(app: Client) -> None:
     assert await app.oci("waitForState", "sst", "app", "Running", 0) == "Running"
     assert await app.oci("waitForState", "sst", "734", "Running", 0) == "Running"
-    await app.dobby("Pause", "i", 734)  # by somebody else, and no sweep has seen it yet
+    await app.dobby("Pause", "i", 734)  # by another client, before any sweep has seen it
     assert await app.oci("waitForState", "sst", "app", "Paused", 0) == "Paused"
 
 
@@ -65,7 +59,7 @@ async def test_a_finer_state_that_comes_and_goes(app: Client) -> None:
 async def test_an_end_ends_every_wait(app: Client) -> None:
     waits = [waiting(app, "app", state) for state in ("Paused", "Stopped", "Hibernated")]
     await until_waiting(app)
-    await app.fate("Exits", "si", "app", 0)
+    await app.control("Exits", "si", "app", 0)
     assert await asyncio.gather(*waits) == ["Stopped"] * 3
     assert await app.oci("waitForState", "sst", "app", "Stopped", 0) == "Stopped"
 
@@ -118,7 +112,7 @@ async def test_dobby_lost_while_waiting_is_an_end(app: Client) -> None:
     wait = waiting(app, "app", "Paused")
     unknown = asyncio.create_task(app.refused("waitForState", "sst", "nosuch", "Running", 0))
     await until_waiting(app)
-    await app.fate("Dies")
+    await app.control("Dies")
     assert (await wait, (await unknown)[0]) == ("Stopped", "DobbyUnavailable")
     await app.until_property("DobbyStatus", wanted="absent")
     assert (await app.refused("waitForState", "sst", "app", "Stopped", 0))[0] == "DobbyUnavailable"
@@ -159,7 +153,7 @@ async def test_waits_end_at_once_when_ocibridge_stops(
     daemon.stop()
     assert await wait == ("Timeout", "ocibridge is stopping")
     assert not slow.done()
-    assert await slow == 879  # calls under way may end
+    assert await slow == 879  # calls in flight may end
 
 
 async def test_reads_and_waits_do_not_wait_for_a_busy_dobby(app: Client, tmp_path: Path) -> None:
@@ -174,7 +168,7 @@ async def test_reads_and_waits_do_not_wait_for_a_busy_dobby(app: Client, tmp_pat
     assert (await states, await lists) == ([("app", "Running")] * 20, [[(734, "app")]] * 20)
     assert not start.done()
     calls = (await app.report())["calls"]
-    assert (calls["List"], calls["GetState"]) <= (3, 3)  # shared by all who ask
+    assert (calls["List"], calls["GetState"]) <= (3, 3)  # shared by all callers
     await start
 
 
@@ -183,7 +177,7 @@ async def test_reads_and_waits_do_not_wait_for_a_busy_dobby(app: Client, tmp_pat
 
 @pytest.fixture
 async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> Client:
-    """In front of a Dobby that can hibernate."""
+    """A Dobby that supports hibernation."""
     start_dobby(hibernation=True)
     await start_bridge(timeouts=Timeouts(hibernate=Duration(2)))
     await client.listen()
@@ -191,7 +185,7 @@ async def hibernating(client: Client, start_dobby: StartDobby, start_bridge: Sta
     return client
 
 
-async def test_hibernate_and_wakeup_return_when_it_has_happened(
+async def test_hibernate_and_wakeup_return_when_they_are_done(
     hibernating: Client, tmp_path: Path
 ) -> None:
     await hibernating.start("app", make_bundle(tmp_path, "sleep"))
@@ -215,7 +209,7 @@ async def test_hibernate_and_wakeup_return_when_it_has_happened(
     assert changed == ["Hibernating", "Hibernated", "Awakening", "Running"]
     assert hibernating.heard("onContainerStarted") == [
         ("onContainerStarted", 734, "app")
-    ]  # awaking is no start
+    ]  # waking up is no start
 
 
 async def test_hibernation_that_fails_without_a_signal(
@@ -232,18 +226,18 @@ async def test_an_end_while_it_hibernates(hibernating: Client, tmp_path: Path) -
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
-    await hibernating.fate("Exits", "si", "app", 9)
+    await hibernating.control("Exits", "si", "app", 9)
     assert (await hibernate)[0] == "NoSuchContainer"
 
 
 async def test_an_end_without_a_signal_while_it_hibernates(
     hibernating: Client, tmp_path: Path
 ) -> None:
-    """Only GetState shows it: the mirror has the container until the next List."""
+    """Only GetState shows it. The mirror keeps the container until the next List."""
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="hangs"))
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until_dobby_has("Hibernate")
-    await hibernating.fate("Vanishes", "s", "app")
+    await hibernating.control("Vanishes", "s", "app")
     assert (await hibernate)[0] == "NoSuchContainer"
 
 

@@ -19,7 +19,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def start(address: str, tmp_path: Path) -> Iterator[StartBridge]:
-    """Starts the program with the given options; its stderr goes to the file `log` under tmp_path."""
+    """Starts the program with the given options. Its stderr goes to the file `log` in tmp_path."""
     with ExitStack() as stack:
 
         def start(*options: str) -> Process:

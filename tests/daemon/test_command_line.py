@@ -1,4 +1,4 @@
-"""The command line as a user types it: what is said, and the exit codes (design 12)."""
+"""The command line: output and exit codes (docs/design.md, systemd and the journal)."""
 
 import os
 import subprocess

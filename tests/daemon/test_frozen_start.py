@@ -1,4 +1,4 @@
-"""A bus that stops answering at any point of the start keeps nobody from ending the daemon."""
+"""A bus that stops answering during the start does not keep the daemon from ending."""
 
 import os
 import signal
@@ -10,15 +10,16 @@ from tests.fake_dobby.processes import ocibridge
 from tests.robustness.cutter import Freezer
 
 BOUND = 15
-# The start sends some 2,100 bytes: authentication, Hello, matches, the request for the name. Every message is hit.
+# The start sends some 2,100 bytes: authentication, Hello, match rules, RequestName. The points hit
+# every message.
 POINTS = [0, 20, 60, 120, *range(200, 2000, 120)]
 
 
 @pytest.mark.parametrize("sent", POINTS)
-def test_told_to_end_while_the_bus_is_silent(address: str, tmp_path: Path, sent: int) -> None:
+def test_a_signal_while_the_bus_is_silent(address: str, tmp_path: Path, sent: int) -> None:
     number = (signal.SIGTERM, signal.SIGINT)[POINTS.index(sent) % 2]
     environment = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    # Without a timeout of its own the start would wait for the bus for ever; with it, it must not wait that long.
+    # The start's own timeout is longer than this test waits.
     with (
         (tmp_path / "log").open("wb") as log,
         Freezer(address, tmp_path, sent) as bus,

@@ -1,4 +1,7 @@
-"""SIGHUP, and what systemd is told (sd_notify(3)): a socket of ours plays systemd."""
+"""SIGHUP, and what systemd receives (sd_notify(3)).
+
+A socket of the test plays systemd.
+"""
 
 import json
 import signal
@@ -10,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.test_life import busctl, wait_for_name
+from tests.daemon.busctl import busctl, busctl_command
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import Process, ocibridge, standin_dobby
+from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, until_owned
 
 BOUND = 15
 NAME = "org.rdk.OCIContainer"
-Told = Callable[[str], list[str]]
+Notified = Callable[[str], list[str]]
 
 
 @pytest.fixture
@@ -28,9 +31,9 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def told(systemd: socket.socket) -> Told:
+def notified(systemd: socket.socket) -> Notified:
     def until(last: str) -> list[str]:
-        """What is told up to the message that has `last` in it."""
+        """The notifications up to the one that contains `last`."""
         messages: list[str] = []
         while not messages or last not in messages[-1]:
             messages.append(systemd.recv(4096).decode())
@@ -56,13 +59,15 @@ def bridge(address: str, systemd: socket.socket, file: Path, tmp_path: Path) -> 
         yield bridge
 
 
-def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> None:
-    assert told("READY=1") == [
+def test_the_notifications_of_a_run(
+    address: str, bridge: Process, notified: Notified, tmp_path: Path
+) -> None:
+    assert notified("READY=1") == [
         "STATUS=looking for org.rdk.dobby\nEXTEND_TIMEOUT_USEC=40000000",
         "READY=1\nSTATUS=waiting for org.rdk.dobby",
     ]
-    with standin_dobby(address) as dobby:
-        assert told("ready")[-1] == "STATUS=ready, 0 containers"
+    with fake_dobby(address) as dobby:
+        assert notified("ready")[-1] == "STATUS=ready, 0 containers"
         busctl(
             address,
             "startContainer",
@@ -73,24 +78,24 @@ def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> No
             "",
             "0",
         )
-        assert told("1 container") == ["STATUS=ready, 1 container"]
+        assert notified("1 container") == ["STATUS=ready, 1 container"]
         dobby.kill()
-        assert told("waiting") == ["STATUS=waiting for org.rdk.dobby"]
+        assert notified("waiting") == ["STATUS=waiting for org.rdk.dobby"]
     bridge.child.terminate()
-    assert told("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls under way may end"]
+    assert notified("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls under way may end"]
     assert bridge.child.wait(BOUND) == 0
 
 
 def test_a_good_configuration(
-    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path
+    address: str, bridge: Process, notified: Notified, file: Path, tmp_path: Path
 ) -> None:
-    told("READY=1")
+    notified("READY=1")
     file.write_text("limits: {per_caller: 1}\nlog: {level: debug}")
     bridge.child.send_signal(signal.SIGHUP)
-    reloading, ready = told("READY=1")
+    reloading, ready = notified("READY=1")
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert ready == "READY=1\nSTATUS=waiting for org.rdk.dobby"
-    busctl(address, "getContainerState", "s", "nosuch")  # which debug alone shows
+    busctl(address, "getContainerState", "s", "nosuch")  # logged at level debug only
     assert "getContainerState refused" in (tmp_path / "log").read_text()
 
 
@@ -98,30 +103,33 @@ def test_a_good_configuration(
     "text", ["limits: {queued: many}", "{", "nonsense: 1", 'limits: {queued: !!int ""}']
 )
 def test_a_bad_configuration(
-    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path, text: str
+    address: str, bridge: Process, notified: Notified, file: Path, tmp_path: Path, text: str
 ) -> None:
-    """The old one stays, which is said in the log and in the status, as long as the new one is wrong."""
-    told("READY=1")
+    """The old one stays.
+
+    The log says so, and the status too, as long as the new one is invalid.
+    """
+    notified("READY=1")
     file.write_text(text)
     bridge.child.send_signal(signal.SIGHUP)
-    assert told("READY=1")[-1].endswith(
+    assert notified("READY=1")[-1].endswith(
         "STATUS=waiting for org.rdk.dobby; the new configuration is refused, the old one stays"
     )
     (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if "refused" in line]
     assert line.startswith(
         f"ocibridge: error: the new configuration is refused, the old one stays: {file}: "
     )
-    with standin_dobby(address):
-        assert "ready, 0 containers; the new configuration is refused" in told("ready")[-1]
+    with fake_dobby(address):
+        assert "ready, 0 containers; the new configuration is refused" in notified("ready")[-1]
         file.write_text("")
         bridge.child.send_signal(signal.SIGHUP)
-        assert told("READY=1")[-1].endswith("STATUS=ready, 0 containers")
+        assert notified("READY=1")[-1].endswith("STATUS=ready, 0 containers")
 
 
 def test_a_reload_that_fails_unforeseen_is_ready_again(
-    address: str, systemd: socket.socket, told: Told, file: Path, tmp_path: Path
+    address: str, systemd: socket.socket, notified: Notified, file: Path, tmp_path: Path
 ) -> None:
-    """systemd waits for READY=1 after RELOADING=1, whatever has happened between them."""
+    """systemd waits for READY=1 after RELOADING=1, so it must follow in any case."""
     program = f"""
 import sys
 from ocibridge import cli
@@ -139,20 +147,22 @@ sys.exit(cli.main(["--bus", {address!r}, "--config", {str(file)!r}]))
         (tmp_path / "log").open("wb") as log,
         Process([sys.executable, "-c", program], environment, stderr=log) as bridge,
     ):
-        told("READY=1")
+        notified("READY=1")
         bridge.child.send_signal(signal.SIGHUP)
-        assert told("READY=1")[-1].endswith("; the new configuration is refused, the old one stays")
+        assert notified("READY=1")[-1].endswith(
+            "; the new configuration is refused, the old one stays"
+        )
         assert "IndexError: nobody foresaw this" in (tmp_path / "log").read_text()
         assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr
 
 
 def test_what_needs_a_restart(
-    address: str, bridge: Process, told: Told, file: Path, tmp_path: Path
+    address: str, bridge: Process, notified: Notified, file: Path, tmp_path: Path
 ) -> None:
-    told("READY=1")
+    notified("READY=1")
     file.write_text("callsign: org.example.Other")
     bridge.child.send_signal(signal.SIGHUP)
-    assert told("READY=1")[-1].endswith(
+    assert notified("READY=1")[-1].endswith(
         "STATUS=waiting for org.rdk.dobby; restart to change callsign"
     )
     assert "what has changed in callsign needs a restart" in (tmp_path / "log").read_text()
@@ -160,18 +170,20 @@ def test_what_needs_a_restart(
 
 
 def test_waits_end_at_once_when_it_stops(
-    address: str, bridge: Process, told: Told, tmp_path: Path
+    address: str, bridge: Process, notified: Notified, tmp_path: Path
 ) -> None:
-    """Those under way, and those that still come by our unique name, while a slow start may end."""
-    with standin_dobby(address):
-        wait_for_name(address, "org.rdk.dobby")
-        told("ready,")
+    """Both those in flight and those that still arrive by our unique name. A slow start may end."""
+    with fake_dobby(address):
+        until_owned(address, "org.rdk.dobby")
+        notified("ready,")
         wait = ["waitForState", "sst", "nosuch", "Running", "0"]
         bundle = make_bundle(tmp_path, "slow-start", start="2000")
         unique = unique_name(address)
-        waiting = subprocess.Popen(call(address, NAME, *wait), stderr=subprocess.PIPE, text=True)
+        waiting = subprocess.Popen(
+            busctl_command(address, *wait), stderr=subprocess.PIPE, text=True
+        )
         start = subprocess.Popen(
-            call(address, NAME, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
+            busctl_command(address, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -180,7 +192,11 @@ def test_waits_end_at_once_when_it_stops(
         bridge.child.terminate()
         assert waiting.communicate(timeout=BOUND)[1] == "Call failed: ocibridge is stopping\n"
         late = subprocess.run(
-            call(address, unique, *wait), capture_output=True, text=True, timeout=BOUND, check=False
+            busctl_command(address, *wait, to=unique),
+            capture_output=True,
+            text=True,
+            timeout=BOUND,
+            check=False,
         )
         assert late.stderr == "Call failed: ocibridge is stopping\n"
         assert start.communicate(timeout=BOUND)[0] == "i 734\n"
@@ -188,12 +204,12 @@ def test_waits_end_at_once_when_it_stops(
 
 
 def test_a_batch_is_cut_short_when_it_stops(
-    address: str, bridge: Process, told: Told, tmp_path: Path
+    address: str, bridge: Process, notified: Notified, tmp_path: Path
 ) -> None:
-    """What is under way has 5 s; what comes after it in the batch is not begun. Each gets its answer."""
-    with standin_dobby(address):
-        wait_for_name(address, "org.rdk.dobby")
-        told("ready,")
+    """A request in flight has 5 s. Later ones in the batch are not begun. Each gets an answer."""
+    with fake_dobby(address):
+        until_owned(address, "org.rdk.dobby")
+        notified("ready,")
         bundle = make_bundle(tmp_path, "slow-start", start="60000")
         batch = [
             {
@@ -222,18 +238,6 @@ def test_a_batch_is_cut_short_when_it_stops(
             "ocibridge is stopping"
         ] * 2
         assert bridge.child.wait(BOUND) == 0
-
-
-def call(address: str, to: str, *arguments: str) -> list[str]:
-    return [
-        "busctl",
-        f"--address={address}",
-        "call",
-        to,
-        "/org/rdk/OCIContainer",
-        "org.rdk.OCIContainer1",
-        *arguments,
-    ]
 
 
 def unique_name(address: str) -> str:

@@ -1,6 +1,8 @@
-"""What Dobby does with a bundle or a spec at a start: it reads, recovers, rewrites, refuses, or dies.
+"""What Dobby does with a bundle or spec: it reads, recovers, rewrites, refuses, or crashes.
 
-Written from what was seen of the real Dobby, without a look at ocibridge's own rules, which are tested against it.
+Written from the observed behaviour of the real Dobby (docs/dobby.md, Starting a container;
+docs/dobby.md, Starts that crash Dobby), and not from ocibridge's own rules, which are tested
+against it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Crash(Exception):
 
 
 class Refused(Exception):
-    """Dobby answers -1. `late`: crun or a hook has failed, not Dobby's own check."""
+    """Dobby answers -1. `late`: crun or a hook failed, not Dobby's own check."""
 
     def __init__(self, *, late: bool = False) -> None:
         super().__init__()
@@ -38,7 +40,10 @@ class Refused(Exception):
 
 
 def load_bundle(path: str, container_id: str, *, socket: bool, rewrites: bool) -> dict[str, Any]:
-    """The bundle's config as Dobby starts it, which it has written back where it converts it. Raises Refused, Crash."""
+    """The config that Dobby starts. If Dobby converts it, it is written back.
+
+    Raises Refused or Crash.
+    """
     config = _parse(Path(path, "config.json"))
     if config is None and Path(path, "config.json").exists():
         config = _parse(Path(path, "config-dobby.json"))
@@ -62,7 +67,7 @@ def _parse(file: Path) -> dict[str, Any] | None:
 
 
 def _check(config: dict[str, Any], *, socket: bool) -> None:
-    """Where it follows a pointer that may be null."""
+    """Follow the pointers that may be null."""
     if not isinstance(config.get("process"), dict):
         raise Crash
     if not isinstance(config.get("linux"), dict) or not config["linux"]:
@@ -93,11 +98,11 @@ def _check_converted(config: dict[str, Any], path: str) -> None:
             ):
                 raise Refused(
                     late=True
-                )  # the hook is told of a file that is another bundle's, or none
+                )  # the hook gets the path of another bundle's file, or of none
 
 
 def _convert(path: str, config: dict[str, Any], container_id: str) -> None:
-    """In place, for good. A bundle that cannot be written is refused."""
+    """Rewrite the bundle on disk. A read-only bundle is refused."""
     written = config | {"ociVersion": CONVERTED, "hostname": container_id}
     plugins = config.get("rdkPlugins")
     if isinstance(plugins, dict):
@@ -125,13 +130,13 @@ def _convert(path: str, config: dict[str, Any], container_id: str) -> None:
 
 
 def survives_info(config: dict[str, Any]) -> bool:
-    """Whether GetInfo and the annotations find a table of plugins in the config that was started."""
+    """Whether GetInfo and the annotations find a table of plugins in the started config."""
     plugins = config.get("rdkPlugins")
     return isinstance(plugins, dict) and len(plugins) > 0
 
 
 def load_spec(text: str) -> dict[str, Any]:
-    """Raises Refused."""
+    """Parse the spec. Raises Refused."""
     try:
         spec = json.loads(text)
     except ValueError:
@@ -144,5 +149,5 @@ def load_spec(text: str) -> dict[str, Any]:
 
 
 def spec_survives_info(spec: dict[str, Any]) -> bool:
-    """Each of these makes a plugin of the bundle that Dobby writes for the spec."""
+    """Whether the bundle that Dobby writes for the spec has a plugin."""
     return any(spec.get(name) for name in ("network", "console", "rdkPlugins", "plugins"))

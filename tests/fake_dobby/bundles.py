@@ -1,4 +1,7 @@
-"""Bundles for tests, called as those of the captures; the stand-in reads how they behave out of their config.json."""
+"""Bundles for tests, with the names used in the captures.
+
+`fake.*` annotations in config.json tell the fake Dobby how the container behaves.
+"""
 
 import json
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any
 PLUGINS: dict[str, Any] = {
     "logging": {"required": False, "dependsOn": [], "data": {"sink": "devnull"}}
 }
-# A Dobby spec that has all that Dobby asks for.
+# A Dobby spec with all that Dobby requires.
 SPEC: dict[str, Any] = {
     "version": "1.0",
     "cwd": "/",
@@ -21,8 +24,12 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
+# The container is restarted when it crashes.
+RESTARTING_SPEC = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
+
+
 def complete_config() -> dict[str, Any]:
-    """A config.json with all without which the real Dobby dies or refuses; to be changed at will."""
+    """A config.json with all that the real Dobby requires. Callers may change it."""
     return {
         "ociVersion": "1.0.2-dobby",
         "process": {"user": {"uid": 0, "gid": 0}, "args": ["sleep", "3600"], "cwd": "/"},
@@ -45,14 +52,14 @@ def make_bundle(
     changes: dict[str, Any] | None = None,
     **hints: str,
 ) -> Path:
-    """A bundle of that name; `hints` become `standin.*` annotations: start, exit, term, fail, info.
+    """Write a bundle. `hints` become `fake.*` annotations: start, exit, term, fail, info.
 
-    `changes` replace members of its config.json; None takes a member away.
+    `changes` replace members of its config.json; None removes a member.
     """
     bundle = directory / name
     (bundle / "rootfs").mkdir(parents=True)
     config = complete_config() | {
-        "annotations": {f"standin.{key}": value for key, value in hints.items()}
+        "annotations": {f"fake.{key}": value for key, value in hints.items()}
     }
     if not plugins:
         del config["rdkPlugins"]
@@ -62,7 +69,7 @@ def make_bundle(
 
 
 def make_capture_bundles(directory: Path) -> None:
-    """Those that the captures in this folder start."""
+    """The bundles that the captures start."""
     make_bundle(directory, "sleep")
     make_bundle(directory, "missing-plugin")
     make_bundle(directory, "exits-at-once", exit="0 25")

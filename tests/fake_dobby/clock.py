@@ -1,4 +1,4 @@
-"""A monotonic clock that stands still until the test moves it: for what depends on time, without waiting for it."""
+"""A monotonic clock that a test can freeze and advance, to test timing without waiting."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Put in the place of `time.monotonic`, it is the clock of the event loop as well. It runs unless it is frozen.
+    """Replaces `time.monotonic`, also for the event loop. It runs unless it is frozen.
 
-    What moves on an event (replies, signals, processes) goes on as ever while it stands still; timeouts never end.
+    While it is frozen, replies, signals and processes still make progress, but no timeout expires.
     """
 
     def __init__(self) -> None:
         self._real = time.monotonic
-        self._ahead = 0.0  # of the real one, while it runs
+        self._ahead = 0.0  # seconds ahead of the real clock while it runs
         self._frozen: float | None = None
 
     def __call__(self) -> float:
@@ -22,7 +22,7 @@ class Clock:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It stands still inside the `with` block, and goes on from there after it."""
+        """Frozen inside the `with` block. Continues from there afterwards."""
         self._frozen = self()
         try:
             yield
@@ -30,7 +30,7 @@ class Clock:
             self._ahead, self._frozen = self._frozen - self._real(), None
 
     async def advance(self, seconds: float) -> None:
-        """So much later; returns when what was due by then has been called."""
+        """Advance, and return after the callbacks due by then have run."""
         assert self._frozen is not None
         self._frozen += seconds
         for _ in range(10):

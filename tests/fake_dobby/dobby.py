@@ -1,14 +1,16 @@
-"""A stand-in for Dobby on the wire: a python-dbusmock template (`python3 -m dbusmock --template dobby.py`).
+"""A fake Dobby: a python-dbusmock template (`python3 -m dbusmock --template dobby.py`).
 
-dbusmock serves D-Bus as it should be served: it introspects, answers Properties, checks signatures, has no limit of
-calls. The real Dobby does none of that, and its traps are what we must be tested against. So its object is answered
-from a message filter in front of dbusmock, byte for byte as the captures show; dbusmock keeps the process, the name,
-the template's parameters, and the Mock interface through which a test plays fate (the methods at the end).
+dbusmock behaves well: it introspects, answers Properties, checks signatures, and takes any number
+of calls. The real Dobby does none of that, and ocibridge is tested against its traps. So a message
+filter in front of dbusmock answers for Dobby's object, byte for byte as captured from the real one
+(docs/dobby-captures/README.md). dbusmock provides the process, the bus name, the parameters of the
+template, and the Mock interface with the control methods at the end of this file.
 
-Parameters: `ready_ms` (null: never), `durations` {word: ms}, `legacy` (default true: it has StartFromSpec),
-`hibernation` (default false), `libdbus` (default false: the build without systemd, facts 8b), `rewrites` (default true: it
-converts a bundle's config.json in place, as Dobby does), `mountinfo` (a file that plays /proc/self/mountinfo for it),
-`remains` (a file: where it dies with a container that has no plugins, every next Dobby dies at its start, too).
+Parameters: `ready_ms` (null: never), `durations` {word: ms}, `legacy` (default true: it has
+StartFromSpec), `hibernation` (default false), `libdbus` (default false: the build without systemd;
+docs/dobby.md, Builds), `rewrites` (default true: it converts config.json in place, as Dobby does),
+`mountinfo` (a file that it uses as /proc/self/mountinfo), `remains` (a file: if it dies with a
+container without plugins, every later one dies at its start).
 """
 
 import json
@@ -45,9 +47,12 @@ FAILURES = {
     "GetInfo": True,
 }
 SIGNATURES = {
-    "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"], "Resume": ["i"], "Exec": ["iss"],
-    "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"], "Hibernate": ["is"], "Wakeup": ["i"],
-    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"], "Start": ["ssah", "ssahssas"],
+    "List": None, "GetState": ["i"], "GetInfo": ["i"], "Stop": ["ib"], "Pause": ["i"],
+    "Resume": ["i"], "Exec": ["iss"],
+    "StartFromBundle": ["ssah", "ssahssas", "ssahssasuu"], "StartFromSpec": ["ssah", "ssahssas"],
+    "Hibernate": ["is"], "Wakeup": ["i"],
+    "Mount": ["issass"], "Unmount": ["is"], "Annotate": ["iss"], "RemoveAnnotation": ["is"],
+    "Start": ["ssah", "ssahssas"],
 }  # fmt: skip
 REPLY_SIGNATURES = {
     "List": "aias",
@@ -61,7 +66,7 @@ ADMIN = {"Ping", "Shutdown", "SetLogLevel", "SetLogMethod"}
 
 
 class Wire:
-    """Receives every call to Dobby's object, and answers it as Dobby would."""
+    """Receives each call to Dobby's object, and answers as Dobby would."""
 
     def __init__(self, connection: Any, parameters: Any) -> None:
         self.connection = connection
@@ -89,7 +94,7 @@ class Wire:
         if self.remains is not None and self.remains.exists():
             later(
                 30, self.die
-            )  # the networking plugin's constructor meets the container that was left: never Ready
+            )  # the networking plugin crashes on the leftover container: never Ready
         elif parameters.get("ready_ms", 1) is not None:
             later(parameters.get("ready_ms", 1), self.say_ready)
 
@@ -98,7 +103,7 @@ class Wire:
         self.emit("Ready", interface="org.rdk.dobby.admin1")
 
     def die(self) -> None:
-        """A null pointer. Its containers stay in the state directory, and the next Dobby finds them there."""
+        """A null pointer. The next Dobby finds its containers in the state directory."""
         if self.remains is not None and any(
             not c.has_plugins for c in self.model.containers.values()
         ):
@@ -149,14 +154,15 @@ class Wire:
             self.error(
                 message,
                 "UnknownMethod",
-                f'Method "{member}" with signature "{signature}" on interface "{interface}" doesn\'t exist\n',
+                f'Method "{member}" with signature "{signature}" on interface "{interface}" '
+                "doesn't exist\n",
             )
         else:
             self.error(message, "UnknownObject", f"Unknown object '{MAIN_OBJ}'.")
 
     def accept(self, message: Any, interface: Any, member: Any) -> None:
         if "(" in message.get_signature():
-            while True:  # a struct makes it spin for ever: nobody gets an answer any more
+            while True:  # a struct makes it loop for ever, and it answers no call any more
                 time.sleep(3600)
         if interface == "org.rdk.dobby.admin1":
             self.admin(message, member)
@@ -186,7 +192,7 @@ class Wire:
         self.busy = True
         message, member = self.queue.popleft()
         fitting = SIGNATURES[member]
-        # Arguments of types that it does not know are skipped as if they had not been sent (facts 1).
+        # Arguments of types it does not know are skipped (docs/dobby.md, Wrong arguments).
         signature = "".join(c for c in message.get_signature() if c not in "dgv")
         if fitting is not None and signature not in fitting:
             todo = Work(lambda: (FAILURES.get(member, False),))
@@ -242,7 +248,7 @@ class Wire:
 def later(milliseconds: float, action: Callable[[], None]) -> None:
     def due() -> bool:
         action()
-        return False  # once
+        return False  # runs once
 
     if milliseconds:
         GLib.timeout_add(max(1, round(milliseconds)), due)
@@ -264,48 +270,48 @@ def load(mock: Any, parameters: Any) -> None:
     mock.wire = Wire(mock.connection, json.loads(json.dumps(parameters)))
 
 
-# Fate, for tests: called on the Mock interface, which costs no reply slot.
+# Control methods for tests, on the Mock interface. They take no reply slot.
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
 def Exits(self: Any, container_id: str, status: int) -> None:
-    """The container's process ends with that wait status."""
+    """The process of the container ends with that wait status."""
     self.wire.model.reap(self.wire.model.containers[container_id], status)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
 def Vanishes(self: Any, container_id: str) -> None:
-    """The container is gone, and no signal says so (facts: invalidContainerCleanupTask)."""
+    """The container is gone, and no signal reports it (docs/dobby.md, Signals and their order)."""
     del self.wire.model.containers[container_id]
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="si", out_signature="")
 def StateBecomes(self: Any, container_id: str, state: int) -> None:
-    """Somebody else paused, resumed, hibernated it."""
+    """Another client paused, resumed or hibernated it."""
     self.wire.model.containers[container_id].state = int(state)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="sss", out_signature="")
 def AnswersInstead(self: Any, member: str, signature: str, body: str) -> None:
-    """The next reply to `member` is this one: its signature, and its body as a JSON array."""
+    """Replace the next reply to `member`: its signature, and its body as a JSON array."""
     self.wire.instead[str(member)] = (str(signature), tuple(json.loads(body)))
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
 def BecomesReady(self: Any) -> None:
-    """It has started at last."""
+    """Finish a start that `ready_ms` null left unfinished."""
     self.wire.say_ready()
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="")
 def Dies(_self: Any) -> None:
-    """SIGKILL, a moment after this has been answered."""
+    """SIGKILL, just after the reply to this call."""
     later(1, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="sss", out_signature="")
 def Says(self: Any, member: str, signature: str, body: str) -> None:
-    """It sends that ctrl1 signal: its signature, and its body as a JSON array."""
+    """Send that ctrl1 signal: its signature, and its body as a JSON array."""
     message = dbus.lowlevel.SignalMessage(MAIN_OBJ, MAIN_IFACE, member)
     message.append(*json.loads(body), signature=signature)
     self.wire.connection.send_message(message)
@@ -319,19 +325,22 @@ def Mute(self: Any, mute: bool) -> None:
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
 def Leak(self: Any, slots: int) -> None:
-    """So many reply slots are lost to somebody's unknown calls."""
+    """Set how many reply slots unknown calls have used up."""
     self.wire.leaked = int(slots)
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
 def HeldOpen(self: Any, source: str) -> None:
-    """A program holds a file of that directory open: a mount of it is busy when Dobby cleans up."""
+    """A program holds a file in that directory open, so a mount of it is busy at clean-up."""
     self.wire.model.mounts.held_open.add(str(source))
 
 
 @dbus.service.method(MOCK_IFACE, in_signature="", out_signature="s")
 def Report(self: Any) -> str:
-    """What it has been through, as JSON. `box_is_gone`: the real Dobby would have removed the host's files."""
+    """What has happened so far, as JSON.
+
+    `box_is_gone`: the real Dobby would have removed the files of the host.
+    """
     w = self.wire
     report = {
         "leaked": w.leaked,
@@ -345,7 +354,7 @@ def Report(self: Any) -> str:
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
 def StartsByOthers(self: Any, count: int) -> None:
-    """Another client of Dobby's has started so many containers: c0, c1, …"""
+    """Another client of Dobby has started so many containers: c0, c1, …"""
     for number in range(count):
         self.wire.model.start(
             f"c{number}", {}, has_plugins=True, spec=None, kind="StartFromBundle"
@@ -354,7 +363,10 @@ def StartsByOthers(self: Any, count: int) -> None:
 
 @dbus.service.method(MOCK_IFACE, in_signature="i", out_signature="")
 def StoppedBySystemd(self: Any, milliseconds: int) -> None:
-    """`systemctl stop dobby`: TERM to the whole cgroup. The containers die first, Dobby reports each, and leaves after so long."""
+    """`systemctl stop dobby`: TERM to the whole cgroup.
+
+    The containers die first. Dobby reports each, and exits after that many milliseconds.
+    """
     for container in list(self.wire.model.containers.values()):
         self.wire.model.reap(container, signal.SIGTERM, asked=True)
     later(milliseconds, lambda: os._exit(0))
@@ -362,5 +374,5 @@ def StoppedBySystemd(self: Any, milliseconds: int) -> None:
 
 @dbus.service.method(MOCK_IFACE, in_signature="s", out_signature="")
 def Loses(self: Any, member: str) -> None:
-    """The next reply to `member` is never sent."""
+    """Do not send the next reply to `member`."""
     self.wire.loses.add(str(member))

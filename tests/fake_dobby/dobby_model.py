@@ -1,7 +1,7 @@
-"""Dobby 3.19.1 as the captures show it, without a bus: containers, descriptors, and what each method answers.
+"""Dobby 3.19.1 as captured, without the bus: containers, descriptors, replies (docs/dobby.md).
 
-Each method returns `Work`: how long Dobby's one work queue is held, and what happens at the end of that. A bundle's
-behaviour is told by `standin.*` annotations in its config.json, since nothing really runs here.
+Each method returns `Work`: how long it holds Dobby's one work queue, and what happens then. No
+container really runs, so `fake.*` annotations in a bundle's config.json give its behaviour.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ STATE_WORDS = {
 }
 SIGKILL, SIGTERM = 9, 15
 
-# Milliseconds that the work queue is held (facts 2: median of the Debug build).
+# Milliseconds for which the work queue is held: medians of the Debug build (docs/dobby.md,
+# Latencies).
 DURATIONS = {
-    "StartFromBundle": 120, "StartFromSpec": 140, "refusal": 1, "failing": 95, "hanging": 5526, "Stop": 10, "StopForced": 6,
-    "TermIgnored": 560, "Reap": 30, "Pause": 4, "Resume": 4, "Exec": 22, "ExecRefused": 6, "GetInfo": 1,
+    "StartFromBundle": 120, "StartFromSpec": 140, "refusal": 1, "failing": 95, "hanging": 5526,
+    "Stop": 10, "StopForced": 6,
+    "TermIgnored": 560, "Reap": 30, "Pause": 4, "Resume": 4, "Exec": 22, "ExecRefused": 6,
+    "GetInfo": 1,
 }  # fmt: skip
 
 ID_RULE = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -45,9 +48,9 @@ ID_RULE = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 @dataclass
 class Work:
-    """Hold the queue for `milliseconds`, then `finish` gives the reply's body; `after` runs once that is sent.
+    """Hold the queue for `milliseconds`, then reply with what `finish` returns.
 
-    `hold`: milliseconds more that the queue is held after the reply.
+    `after` runs once the reply is sent. `hold`: milliseconds for which the queue is held after it.
     """
 
     finish: Callable[[], tuple[Any, ...]]
@@ -70,7 +73,10 @@ class Container:
 
 
 class DobbyModel:
-    """The state of one Dobby process. `signal(member, *body)` and `later(ms, action)` are given by who runs it."""
+    """The state of one Dobby process.
+
+    `signal(member, *body)` sends a signal, `later(ms, action)` calls `action` after a delay.
+    """
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class DobbyModel:
         self.rewrites = True
         self.mounts = MountModel()
 
-    # Descriptors: a 10-bit shift register, so every run of the daemon hands out the same ones.
+    # Descriptors come from a 10-bit shift register, so each run of Dobby uses the same sequence.
 
     def next_descriptor(self) -> int:
         while True:
@@ -100,7 +106,7 @@ class DobbyModel:
     def by_descriptor(self, descriptor: int) -> Container | None:
         return next((c for c in self.containers.values() if c.descriptor == descriptor), None)
 
-    # ctrl1
+    # ctrl1.
 
     def List(self) -> Work:
         def finish() -> tuple[Any, ...]:
@@ -169,7 +175,7 @@ class DobbyModel:
     def hints_of(self, config: dict[str, Any]) -> dict[str, str]:
         annotations = config.get("annotations")
         given = annotations.items() if isinstance(annotations, dict) else ()
-        return {name.removeprefix("standin."): value for name, value in given}
+        return {name.removeprefix("fake."): value for name, value in given}
 
     def crash(self) -> tuple[Any, ...]:
         raise Crash
@@ -178,7 +184,7 @@ class DobbyModel:
         return Work(lambda: (-1,), self.durations["refusal"])
 
     def fails(self, kind: str) -> Work:
-        """After Dobby's own checks: the descriptor is used up all the same."""
+        """Fail after Dobby's own checks. The descriptor is used up."""
         self.next_descriptor()
         return Work(lambda: (-1,), self.durations[kind])
 
@@ -226,7 +232,7 @@ class DobbyModel:
         if container.dying:
             return Work(
                 lambda: (False,), self.durations["Reap"] + 2
-            )  # it waits for the reaping, then finds nothing
+            )  # waits for the reaping, then finds no container
         term = container.hints.get("term", "")
         ignored = not force and term == "ignored"
         kind = "StopForced" if force else "TermIgnored" if ignored or term == "frozen" else "Stop"
@@ -240,7 +246,8 @@ class DobbyModel:
                 container.dying = True
                 self.later(self.durations["Reap"], lambda: self.reap(container, status, asked=True))
 
-        # A graceful stop keeps the lock until the container is reaped: GetState then finds 0, after a forced one 2.
+        # A graceful stop holds the queue until the container is reaped, so GetState then returns 0.
+        # After a forced stop it still returns 2.
         return Work(
             finish,
             self.durations[kind],
@@ -249,7 +256,11 @@ class DobbyModel:
         )
 
     def reap(self, container: Container, status: int, *, asked: bool = False) -> None:
-        """The process has ended: the entry goes first, then the two signals; or Dobby restarts it (facts 3)."""
+        """The process has ended.
+
+        Its entry is removed before the two signals, or Dobby restarts it (docs/dobby.md,
+        restartOnCrash).
+        """
         if self.containers.get(container.id) is not container:
             return
         restarts = (
@@ -290,7 +301,8 @@ class DobbyModel:
             word.startswith(("--user", "--env", "--cwd", "-t")) or not word.startswith("-")
             for word in options.split(" ")
         )
-        # Options that are words of no option are taken for the container's id; blanks alone are refused (facts, Exec).
+        # Words that are not options are taken for the container's id. Blanks alone are refused
+        # (docs/dobby.md, Exec).
         accepted = options == "" or (known and options.strip() != "" and options.startswith("-"))
         del command
         return Work(lambda: (accepted,), self.durations["Exec" if accepted else "ExecRefused"])
@@ -316,7 +328,7 @@ class DobbyModel:
         return Work(finish)
 
     def Hibernate(self, descriptor: int, _options: str) -> Work:
-        """Without memcr built in it says yes and does nothing (facts, Hibernate)."""
+        """Without memcr it returns true and does nothing (docs/dobby.md, Hibernate and Wakeup)."""
 
         def finish() -> tuple[Any, ...]:
             container = self.by_descriptor(descriptor)
@@ -324,9 +336,7 @@ class DobbyModel:
                 return (False,)
             if self.hibernation:
                 container.state = HIBERNATING
-                if (
-                    container.hints.get("memcr") == "fails"
-                ):  # back to running, without a signal (captures, 28b_…, 6.)
+                if container.hints.get("memcr") == "fails":  # back to running, without a signal
                     self.later(60, lambda: self.settle(container, HIBERNATING, RUNNING, ""))
                 elif container.hints.get("memcr") != "hangs":
                     self.later(
@@ -379,7 +389,7 @@ class DobbyModel:
 
         return Work(finish, 3)
 
-    # GetInfo
+    # GetInfo.
 
     def surviving(self, container: Container) -> Container:
         if not container.has_plugins:

@@ -1,4 +1,4 @@
-"""Callers who call whatever comes to their mind, and what they may be told when Dobby dies under them."""
+"""Random callers, and the errors they may get when Dobby dies."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from tests.fake_dobby.client import Client
 from tests.fake_dobby.observer import Observer
 
 IDS: Final = ("a", "b", "c.d", "e-f")
-# Anything else is a bug.
+# Any other error is a bug.
 FAIR: Final = {
     "DobbyUnavailable",
     "NoSuchContainer",
@@ -21,13 +21,13 @@ FAIR: Final = {
     "DobbyRefused",
     "Timeout",
 }
-# A stand-in that is as quick as that, with bundles of all kinds.
+# Durations of a quick fake Dobby, for bundles of all kinds.
 QUICK: Final = {"StartFromBundle": 5, "failing": 3, "Reap": 5, "TermIgnored": 20}
 DOBBY_STATES: Final = {"Running": 2, "Paused": 4}
 
 
 def make_bundles(directory: Path) -> list[Path]:
-    """One that sleeps, and some that do not."""
+    """One that sleeps, and others that end or fail."""
     return [
         make_bundle(directory, "sleep"),
         make_bundle(directory, "crashes", exit="139 15"),
@@ -40,7 +40,7 @@ def make_bundles(directory: Path) -> list[Path]:
 async def load(
     client: Client, bundles: list[Path], chance: random.Random, outcomes: Counter[str]
 ) -> None:
-    """Calls of all kinds, one after another, for as long as it is let; how each ended is counted."""
+    """Random calls in turn, until cancelled. Counts how each ended."""
     while True:
         container_id = chance.choice(IDS)
         call: tuple[Any, ...] = chance.choice(
@@ -63,7 +63,7 @@ async def load(
 
 
 async def end(loads: list[asyncio.Task[None]]) -> None:
-    """No more calls; raises what a caller has met that is no refusal."""
+    """Stop the callers. Raises if one met anything but an error reply."""
     for task in loads:
         task.cancel()
     assert [
@@ -74,7 +74,7 @@ async def end(loads: list[asyncio.Task[None]]) -> None:
 
 
 async def until_steady(client: Client, observer: Observer) -> dict[str, dict[str, Any]]:
-    """Until a sweep or two have found what there is to find: nothing has changed over a whole List of Dobby's."""
+    """Until the sweeps find nothing new: nothing has changed between two Lists."""
     async with asyncio.timeout(30):
         while True:
             before = await client.objects()
@@ -84,14 +84,14 @@ async def until_steady(client: Client, observer: Observer) -> dict[str, dict[str
 
 
 async def check_truth(client: Client, observer: Observer) -> None:
-    """The observer's picture, ours and Dobby's own are one and the same."""
-    told = await until_steady(client, observer)
+    """The observer's view, ours and Dobby's are equal."""
+    objects = await until_steady(client, observer)
     listed = await client.dobby("List")
-    assert sorted((o["Descriptor"], o["Id"]) for o in told.values()) == sorted(
+    assert sorted((o["Descriptor"], o["Id"]) for o in objects.values()) == sorted(
         zip(*listed, strict=True)
     )
     states = {
-        o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in told.values()
+        o["Id"]: (await client.dobby("GetState", "i", o["Descriptor"]))[0] for o in objects.values()
     }
-    assert {o["Id"]: DOBBY_STATES[o["State"]] for o in told.values()} == states
-    assert (observer.complaints, observer.properties["ContainerCount"]) == ([], len(told))
+    assert {o["Id"]: DOBBY_STATES[o["State"]] for o in objects.values()} == states
+    assert (observer.complaints, observer.properties["ContainerCount"]) == ([], len(objects))

@@ -1,10 +1,13 @@
-"""Dobby's mounts, and how they take the box with them. Nothing is mounted here: what Dobby would do is worked out.
+"""Dobby's mounts, and how they destroy the host's files (docs/dobby.md, Mount: the tunnel).
 
-Each mount goes through a tunnel of the container's in /tmp. A source that the tunnel is a part of (or the other way
-round) piles up mounts on it. A mount that is busy when Dobby cleans up stays in the tunnel, and the next mount that
-*fails* has Dobby remove the tunnel recursively, with what it shows.
+Nothing is really mounted. The model only works out what Dobby would do.
+
+Each mount goes through a tunnel of the container in /tmp. If the source contains the tunnel, or is
+inside it, mounts pile up on it. If a mount is busy when Dobby cleans up, it stays in the tunnel.
+The next mount that *fails* makes Dobby remove the tunnel recursively, including what is mounted in
+it.
 """
-# ruff: noqa: S108 - /tmp is where Dobby has its tunnels
+# ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from pathlib import Path
 
 
 class MountModel:
-    """The tunnels of all containers. `mountinfo`: a file that plays /proc/self/mountinfo; "" where nothing is mounted."""
+    """The tunnels of all containers.
+
+    `mountinfo`: a file used as /proc/self/mountinfo, or "" if nothing is mounted.
+    """
 
     def __init__(self, mountinfo: str = "") -> None:
         self.mountinfo = mountinfo
@@ -22,7 +28,7 @@ class MountModel:
         self.left_behind: dict[str, str] = {}
 
     def mount(self, container_id: str, source: str, flags: list[str], *, fails: bool) -> bool:
-        """Whether the source was mounted. `fails`: the target or something else is not to its liking."""
+        """Whether the source was mounted. `fails`: the target, or something else, is invalid."""
         real = os.path.realpath(source)
         tunnel = os.path.realpath("/tmp") + f"/.hostmnttunnel-{container_id}/tmpdir"
         if _holds(real, tunnel) or _holds(tunnel, real):
@@ -36,7 +42,8 @@ class MountModel:
             if self.mountinfo:
                 with Path(self.mountinfo).open("a") as file:
                     file.write(
-                        f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 /dev/root rw\n"
+                        f"99 1 0:1 {real} /tmp/.hostmnttunnel-{container_id}/tmpdir rw - ext4 "
+                        "/dev/root rw\n"
                     )
         return True
 

@@ -1,4 +1,7 @@
-"""A client that only listens: its picture of the containers, and whatever breaks the order that design 5 promises."""
+"""A client that only listens: what it knows of the containers, and each violation of the order.
+
+The order of signals is that of docs/design.md, The order of events.
+"""
 
 from typing import Any
 
@@ -6,9 +9,9 @@ from ocibridge.bus.connection import path_of
 from ocibridge.names import CONTAINER_INTERFACE, CONTAINER_PATH, INTERFACE, OBJECT_PATH
 
 CONST = ("Id", "Descriptor")
-# Constant but where somebody else's start of the same id was the one that succeeded.
+# Constant, unless another client's start of the same id succeeded instead of ours.
 CORRECTED = {"Origin": "unknown", "BundlePath": ""}
-# What may come next for a container, by what came last.
+# What may follow for a container, by its last event.
 NEXT = {
     None: {"InterfacesAdded"},
     "InterfacesAdded": {"State"},
@@ -21,7 +24,7 @@ NEXT = {
 
 
 class Observer:
-    """`heard` is called with each signal of ours, in order."""
+    """Call `heard` with each signal of ocibridge, in order."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -30,10 +33,10 @@ class Observer:
         self.ended = 0
         self._last: dict[str, str] = {}
         self._started: set[str] = set()
-        self._told: dict[str, str] = {}
+        self._announced: dict[str, str] = {}
 
     def heard(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
-        """One signal."""
+        """Take one signal."""
         if member == "PropertiesChanged" and path == OBJECT_PATH:
             self._manager_changed({name: value for name, (_, value) in body[1].items()})
         elif member == "PropertiesChanged" and path.startswith(CONTAINER_PATH):
@@ -66,10 +69,11 @@ class Observer:
     def _removed(self, path: str) -> None:
         self._step(path, "InterfacesRemoved")
         self._complain_unless(
-            self._told.get(path) == "Stopped", f"{path} removed in state {self._told.get(path)}"
+            self._announced.get(path) == "Stopped",
+            f"{path} removed in state {self._announced.get(path)}",
         )
         self._last.pop(path)
-        self._told.pop(path, None)
+        self._announced.pop(path, None)
         self._started.discard(path)
         del self.objects[path]
         self.ended += 1
@@ -86,14 +90,14 @@ class Observer:
             )
             self._complain_unless(
                 known[name] != value or name.endswith(("At", "Path")),
-                f"{path}: {name} told twice to be {value}",
+                f"{path}: {name} announced twice as {value}",
             )
             known[name] = value
 
     def _manager_changed(self, changed: dict[str, Any]) -> None:
         for name, value in changed.items():
             self._complain_unless(
-                self.properties.get(name) != value, f"{name} told twice to be {value}"
+                self.properties.get(name) != value, f"{name} announced twice as {value}"
             )
             self.properties[name] = value
         if changed.get("DobbyAvailable"):
@@ -114,12 +118,12 @@ class Observer:
             self._step(path, "State")
             self._complain_unless(
                 body[1] == known["State"],
-                f"{named} is told to be {body[1]}, and is {known['State']}",
+                f"{named} is announced as {body[1]}, and is {known['State']}",
             )
             self._complain_unless(
-                body[1] != self._told.get(path), f"{named} is told twice to be {body[1]}"
+                body[1] != self._announced.get(path), f"{named} is announced twice as {body[1]}"
             )
-            self._told[path] = body[1]
+            self._announced[path] = body[1]
             return
         self._step(path, member)
         descriptor = body[1] if member == "containerExited" else body[0]
@@ -137,5 +141,6 @@ class Observer:
             )
         if member == "containerExited":
             self._complain_unless(
-                self._told.get(path) == "Stopped", f"{named} exited while {self._told.get(path)}"
+                self._announced.get(path) == "Stopped",
+                f"{named} exited while {self._announced.get(path)}",
             )

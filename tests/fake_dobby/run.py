@@ -1,22 +1,22 @@
-"""`make run`: a private bus, the stand-in Dobby and ocibridge, until Ctrl-C."""
+"""`make run`: a private bus, the fake Dobby and ocibridge, until Ctrl-C."""
 
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
 
-from tests.fake_dobby.processes import ROOT, ocibridge, private_bus, standin_dobby
+from tests.fake_dobby.processes import ROOT, fake_dobby, ocibridge, private_bus, until_owned
 
 TEXT = """
-ocibridge runs on a private bus, in front of a stand-in Dobby. In a second shell, paste:
+ocibridge runs on a private bus, in front of a fake Dobby. In a second shell, paste:
 
 cd {root}
 export DBUS_SESSION_BUS_ADDRESS='{address}'
-oci() {{ busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "$@"; }}
+oci() {{ busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer \
+org.rdk.OCIContainer1 "$@"; }}
 oci listContainers
-busctl --user get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus ContainerCount
+busctl --user get-property org.rdk.OCIContainer /org/rdk/OCIContainer \
+org.rdk.OCIContainer1 DobbyStatus ContainerCount
 busctl --user --no-pager introspect org.rdk.OCIContainer /org/rdk/OCIContainer
 
 docs/tutorial.md goes on from here. Ctrl-C ends it all.
@@ -24,17 +24,17 @@ docs/tutorial.md goes on from here. Ctrl-C ends it all.
 
 
 def main() -> None:
-    # SIGINT too: a shell without job control starts `make run &` with it ignored, and Python would leave it so.
+    # SIGINT too: a shell without job control starts `make run &` with SIGINT ignored, and Python
+    # keeps it ignored.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="ocibridge-run-") as directory,
         private_bus() as address,
-        standin_dobby(address, rewrites=False),  # the examples in the working tree stay as they are
+        fake_dobby(address, rewrites=False),  # does not rewrite the examples in the working tree
         ocibridge(address, environment={"RUNTIME_DIRECTORY": directory}) as bridge,
     ):
-        wait = ["gdbus", "wait", "--session", "--timeout=15", "org.rdk.OCIContainer"]
-        subprocess.run(wait, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": address}, check=True)
+        until_owned(address)
         print(TEXT.format(root=ROOT, address=address), flush=True)
         sys.exit(f"ocibridge has ended by itself, with {bridge.child.wait()}")
 

@@ -1,4 +1,4 @@
-"""Builds the Debian package as `make deb` does."""
+"""Builds the Debian package like `make deb`."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def build(*version: str) -> Path:
-    """Of the version of the code, or of the one that is given."""
+    """Of the version in the code, or of the given one."""
     built = subprocess.run(
         [ROOT / "tools" / "make-deb", *version], check=True, capture_output=True, text=True
     ).stdout

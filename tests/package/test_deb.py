@@ -1,4 +1,4 @@
-"""The Debian package as it is built; tests/system installs it."""
+"""The Debian package as built. tests/system installs it."""
 
 import re
 import subprocess
@@ -38,11 +38,14 @@ def test_it_is_of_this_version_and_for_debian_12_and_13(package: Path) -> None:
         "sdbus/sd_bus_internals.abi3.so",
     ):
         assert f"/usr/lib/ocibridge/{module}" in listed
-    assert "/structlog/" not in listed  # Debian's
+    assert "/structlog/" not in listed  # comes from a package of Debian
 
 
 def test_the_version_is_in_one_place(package: Path) -> None:
-    """In the code; the changelog's newest heading is checked against it, and everything else asks."""
+    """In the code.
+
+    Everything else reads it there, and the changelog's newest heading is checked.
+    """
     assert package.is_file()
     tree = ROOT / "build" / "deb" / f"ocibridge-{__version__}"
     sources = [path.relative_to(tree) for path in tree.rglob("*") if path.is_file()]

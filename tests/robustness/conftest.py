@@ -1,7 +1,7 @@
-"""ocibridge as a process of its own, before a stand-in Dobby, on a bus that lets everybody do everything."""
+"""ocibridge as a process, with a fake Dobby, on a bus that allows everything."""
 
 import json
-import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,13 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests.fake_dobby.processes import ROOT, Process, ocibridge, private_bus, standin_dobby
-from tests.robustness.wire import INTERFACE, OURS, Wire
+from tests.fake_dobby.processes import (
+    ROOT,
+    Process,
+    fake_dobby,
+    memory_kib,
+    ocibridge,
+    open_files,
+    private_bus,
+    until_owned,
+)
+from tests.robustness.wire import INTERFACE, Wire
 
 
 @dataclass(frozen=True)
 class Victim:
-    """Who is attacked, and where. `log`: what it has on stderr; `honest`: how an honest call ends in the end."""
+    """The ocibridge under attack.
+
+    `log`: its stderr. `honest`: how an honest call must end after the attack.
+    """
 
     address: str
     process: Process
@@ -25,26 +37,22 @@ class Victim:
 
     @property
     def memory_kib(self) -> int:
-        return self._status("VmRSS:")
+        return memory_kib(self.process.child.pid)
 
     @property
     def peak_kib(self) -> int:
-        """The most that it has had so far."""
-        return self._status("VmHWM:")
-
-    def _status(self, line: str) -> int:
-        lines = Path(f"/proc/{self.process.child.pid}/status").read_text().splitlines()
-        return next(int(found.split()[1]) for found in lines if found.startswith(line))
+        """The peak so far."""
+        return memory_kib(self.process.child.pid, "VmHWM")
 
     @property
     def files(self) -> int:
-        return len(list(Path(f"/proc/{self.process.child.pid}/fd").iterdir()))
+        return open_files(self.process.child.pid)
 
     def caller(self) -> Wire:
         return Wire(self.address)
 
     def check(self) -> None:
-        """It lives, serves an honest caller, and nothing has surprised it."""
+        """It still runs, serves an honest caller, and has logged no bug."""
         assert self.process.child.poll() is None
         with self.caller() as honest:
             assert honest.outcome("listContainers") == self.honest
@@ -57,7 +65,7 @@ Attack = Callable[..., Victim]
 
 
 def unit_environment() -> dict[str, str]:
-    """What the unit's `Environment=` has."""
+    """The `Environment=` of the unit."""
     lines = (ROOT / "systemd" / "ocibridge.service").read_text().splitlines()
     return dict(
         line.removeprefix("Environment=").split("=", 1)
@@ -66,38 +74,40 @@ def unit_environment() -> dict[str, str]:
     )
 
 
-def until_owned(address: str, name: str = OURS) -> None:
-    """Until somebody on that bus has that name."""
-    wait = ["gdbus", "wait", "--session", "--timeout=20", name]
-    subprocess.run(
-        wait, env={"DBUS_SESSION_BUS_ADDRESS": address, "PATH": "/usr/bin:/bin"}, check=True
-    )
-
-
 def start_by_others(victim: Victim, count: int) -> None:
-    """The stand-in has so many containers more, c0, c1, …; returns when ocibridge has them too."""
+    """Starts containers c0, c1, … at the fake Dobby, as another client of it would.
+
+    Returns once ocibridge has them too.
+    """
     with victim.caller() as caller:
-        fate = {
+        mock = {
             "destination": "org.rdk.dobby",
             "path": "/org/rdk/dobby",
             "interface": "org.freedesktop.DBus.Mock",
         }
-        assert caller.outcome("StartsByOthers", "i", (count,), **fate) == "reply"
+        assert caller.outcome("StartsByOthers", "i", (count,), **mock) == "reply"
         while len(caller.reply(caller.call("listContainers")).body[0]) < count:
             pass
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Poll, for 20 s at most. `holds` makes a call over the bus, so this is no busy loop."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not become true"
+
+
 @pytest.fixture
 def attack(tmp_path: Path) -> Iterator[Attack]:
-    """Starts a victim, on a bus with a system bus's limits; it is checked when the test is over."""
+    """Starts victims on a bus with the limits of a system bus. They are checked after the test."""
     with ExitStack() as stack:
         victims = []
 
         def start(*, dobby: bool = True, **keys: Any) -> Victim:
-            """`keys`: of its configuration."""
+            """`keys`: of the configuration."""
             address = stack.enter_context(private_bus("system"))
             if dobby:
-                stack.enter_context(standin_dobby(address, tmp_path))
+                stack.enter_context(fake_dobby(address, tmp_path))
                 until_owned(address, "org.rdk.dobby")
             log = tmp_path / "log"
             file = stack.enter_context(log.open("wb"))
@@ -128,5 +138,5 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
 
 @pytest.fixture
 def victim(attack: Attack) -> Victim:
-    """One before a stand-in Dobby."""
+    """A victim with a fake Dobby."""
     return attack()

@@ -1,4 +1,4 @@
-"""A bus that may be lost at any byte: what stands between a daemon and the real one, and cuts."""
+"""Proxies between a daemon and the bus that close or freeze the connection after some bytes."""
 
 import socket
 import threading
@@ -9,7 +9,10 @@ from typing import Self
 
 
 class Cutter:
-    """Hands on what comes and goes at `address`, and ends both connections once the client has sent `limit` bytes."""
+    """Forwards between a client and the bus.
+
+    Once the client has sent `limit` bytes, closes both connections.
+    """
 
     def __init__(self, behind: str, directory: Path, limit: int) -> None:
         self._behind = behind.removeprefix("unix:path=").split(",")[0]
@@ -69,7 +72,10 @@ class Cutter:
 
 
 class Freezer(Cutter):
-    """Hands on nothing more, in either direction, once the client has sent `limit` bytes: `frozen` is set, and all stays open."""
+    """Forwards nothing more, in either direction, once the client has sent `limit` bytes.
+
+    Sets `frozen` then. Both connections stay open.
+    """
 
     def __init__(self, behind: str, directory: Path, limit: int) -> None:
         self.frozen = threading.Event()

@@ -1,8 +1,10 @@
-"""Floods of one caller: the same message, written to the bus as fast as it takes it; nothing is ever read.
+"""Floods: one message, sent to the bus as fast as it takes it, from one caller who reads nothing.
 
-By hand, beside a running ocibridge: python -m tests.robustness.flood ADDRESS KIND SECONDS [DESTINATION]
-KIND is one of CALLS or SIGNALS. "KIND/unread": the calls want replies, which are never read.
-Prints "flooding" once the first messages are out, and at the end one line of JSON with what was sent.
+By hand, beside a running ocibridge: python -m tests.robustness.flood ADDRESS KIND SECONDS
+[DESTINATION]
+
+KIND is one of CALLS or SIGNALS. "KIND/unread": the calls want replies, which are never read. Prints
+"flooding" once the first messages are sent, and one line of JSON with the totals at the end.
 """
 
 import json
@@ -19,15 +21,15 @@ from dbus_fast import Message, MessageFlag, MessageType
 from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 
 STANDARD: Final = "org.freedesktop.DBus."
-# What every local user may call (dbus-policy): interface, member, signature, body.
+# What every local user may call, by the bus policy: interface, member, signature, body.
 CALLS: Final[dict[str, tuple[str, str, str, tuple[Any, ...]]]] = {
     "GetManagedObjects": (f"{STANDARD}ObjectManager", "GetManagedObjects", "", ()),
     "Introspect": (f"{STANDARD}Introspectable", "Introspect", "", ()),
     "GetAll": (f"{STANDARD}Properties", "GetAll", "s", (INTERFACE,)),
-    # The same of a container, which has more of them.
+    # The same for a container, which has more properties.
     "GetAllOfContainer": (f"{STANDARD}Properties", "GetAll", "s", (f"{INTERFACE}.Container",)),
     "Get": (f"{STANDARD}Properties", "Get", "ss", (INTERFACE, "ContainerCount")),
-    # An unknown member that the policy lets through.
+    # An unknown member that the policy allows.
     "unknown": (f"{STANDARD}Introspectable", "Nothing", "", ()),
     "listContainers": (INTERFACE, "listContainers", "", ()),
     "getContainerState": (INTERFACE, "getContainerState", "s", ("c0",)),
@@ -35,7 +37,7 @@ CALLS: Final[dict[str, tuple[str, str, str, tuple[Any, ...]]]] = {
 }
 NAME_OWNER_CHANGED: Final = (DRIVER, "/org/freedesktop/DBus", "NameOwnerChanged")
 DOBBY: Final = "org.rdk.dobby"
-# Forged, and sent to one connection: interface, path, member, signature, body.
+# Forged, and unicast to one connection: interface, path, member, signature, body.
 SIGNALS: Final[dict[str, tuple[str, str, str, str, tuple[Any, ...]]]] = {
     "owner-wrong": (*NAME_OWNER_CHANGED, "u", (7,)),
     "owner-empty": (*NAME_OWNER_CHANGED, "", ()),
@@ -44,7 +46,8 @@ SIGNALS: Final[dict[str, tuple[str, str, str, str, tuple[Any, ...]]]] = {
     "started-right": (f"{DOBBY}.ctrl1", "/org/rdk/dobby", "Started", "is", (7, "ghost")),
 }
 UNREAD: Final = "/unread"
-BLOCK: Final = 256  # messages; more than the replies that a bus lets one connection wait for, since serials must differ
+# messages with different serials; more than the pending replies a bus allows a connection
+BLOCK: Final = 256
 SERIAL_OFFSET: Final = 8
 
 
@@ -54,7 +57,8 @@ def message_of(kind: str, to: str) -> Message:
     if word in SIGNALS:
         interface, path, member, signature, body = SIGNALS[word]
         return Message(
-            message_type=MessageType.SIGNAL, destination=to, path=path, interface=interface, member=member,
+            message_type=MessageType.SIGNAL, destination=to, path=path, interface=interface,
+            member=member,
             signature=signature, body=list(body),
         )  # fmt: skip
     interface, member, signature, body = CALLS[word]
@@ -67,7 +71,7 @@ def message_of(kind: str, to: str) -> Message:
         signature=signature,
         body=list(body),
     )
-    # Without NO_AUTOSTART the bus would start the service again, once it has been stopped.
+    # Without NO_AUTOSTART the bus would start the service again after it was stopped.
     call.flags = MessageFlag.NO_AUTOSTART | (
         MessageFlag.NONE if kind.endswith(UNREAD) else MessageFlag.NO_REPLY_EXPECTED
     )
@@ -75,7 +79,7 @@ def message_of(kind: str, to: str) -> Message:
 
 
 class Flood:
-    """One flood, from one connection at a time: if the bus disconnects it, it connects again."""
+    """One flood, from one connection at a time. Connects again when the bus disconnects it."""
 
     def __init__(self, address: str, kind: str, to: str = OURS) -> None:
         message = message_of(kind, to)
@@ -92,11 +96,11 @@ class Flood:
 
     @property
     def messages(self) -> int:
-        """How many were taken so far."""
+        """How many the bus has taken so far."""
         return self._bytes // self._message_bytes
 
     def run(self, seconds: float) -> None:
-        """Flood for so long."""
+        """Flood for that many seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(OSError, EOFError), Wire(self._address) as wire:
@@ -118,7 +122,7 @@ class Flood:
 
 
 def main(address: str, kind: str, seconds: str, to: str = OURS) -> None:
-    """One flood; prints its figures."""
+    """Run one flood and print its totals."""
     flood = Flood(address, kind, to)
     flood.run(float(seconds))
     print(json.dumps({"messages": flood.messages, "connections": flood.connections}), flush=True)

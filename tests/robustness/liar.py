@@ -1,4 +1,4 @@
-"""Somebody in Dobby's place who answers what he likes."""
+"""A false Dobby that sends arbitrary replies."""
 
 import threading
 from collections.abc import Callable
@@ -14,32 +14,32 @@ Answer = Callable[[Message], Message | None]
 
 
 def returning(signature: str, *body: Any) -> Answer:
-    """Every call is answered with that."""
+    """Answers every call with that reply."""
     return lambda call: Message.new_method_return(call, signature, list(body))
 
 
 def refusing(name: str, text: str) -> Answer:
-    """Every call is answered with that error."""
+    """Answers every call with that error."""
     return lambda call: Message.new_error(call, name, text)
 
 
 class Liar:
-    """Owns org.rdk.dobby for as long as its `with` block lasts; `answer` may be another one at any time.
+    """Owns org.rdk.dobby inside its `with` block. `answer` may be replaced at any time.
 
-    `flags`, `becomes`: of RequestName, and what comes of it (2: it waits in the queue for the name).
+    `flags` are those of RequestName, `becomes` is its expected result (2: queued for the name).
     """
 
     def __init__(self, address: str, answer: Answer, *, flags: int = 0, becomes: int = 1) -> None:
         self.answer = answer
         self._flags, self._becomes = flags, becomes
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self._wire = Wire(address)
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> "Liar":
         where = {"destination": DRIVER, "path": "/", "interface": DRIVER}
-        asked = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
-        assert self._wire.reply(asked).body == [self._becomes]
+        serial = self._wire.call("RequestName", "su", ("org.rdk.dobby", self._flags), **where)
+        assert self._wire.reply(serial).body == [self._becomes]
         self._thread.start()
         return self
 
@@ -58,23 +58,23 @@ class Liar:
             while True:
                 message = self._wire.next()
                 if message.message_type is MessageType.METHOD_CALL:
-                    self.asked.append(str(message.member))
+                    self.calls.append(str(message.member))
                     answer = self.answer(message)
                     if answer is not None:
                         self._wire.send(answer)
 
     def give_up_the_name(self) -> None:
-        """Stay on the bus, without the name."""
+        """Stay on the bus without the name."""
         self._wire.call(
             "ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER
         )
 
     def send(self, message: Message) -> None:
-        """Send what belongs nowhere, or comes too late."""
+        """Send a message, such as a late or an unexpected reply."""
         self._wire.send(message)
 
     def signal(self, member: str, signature: str, *body: Any) -> None:
-        """Send a signal of Dobby's."""
+        """Send a signal of Dobby."""
         where: dict[str, Any] = {
             "path": "/org/rdk/dobby",
             "interface": "org.rdk.dobby.ctrl1",

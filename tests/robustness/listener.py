@@ -1,6 +1,7 @@
-"""The owner of ocibridge's name, without being it: prints each signal that is sent to it alone.
+"""Owns ocibridge's name in its place, and prints each signal that is unicast to it.
 
-python -m tests.robustness.listener ADDRESS: first its unique name, then the members, until the signal `Last` comes.
+python -m tests.robustness.listener ADDRESS prints its unique name, then the members of signals
+until the signal `Last` comes.
 """
 
 import sys
@@ -12,7 +13,7 @@ from tests.robustness.wire import OURS, Wire
 
 
 def main(address: str) -> None:
-    """Listen."""
+    """Own the name and print what arrives."""
     with Wire(address) as wire:
         assert driver(wire, "RequestName", "su", OURS, 4) == 1
         print(wire.name, flush=True)

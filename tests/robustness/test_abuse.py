@@ -1,7 +1,11 @@
-"""A caller that does what no library lets one do: each call gets one clear error, and nobody else notices."""
+"""A caller that sends what no client library allows.
+
+Each call gets one clear error, and other callers are not affected.
+"""
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +17,15 @@ from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 STANDARD = "org.freedesktop.DBus.Error."
 PROPERTIES = "org.freedesktop.DBus.Properties"
 METHODS = {
-    "listContainers": "", "getContainerState": "s", "getContainerInfo": "s", "startContainer": "ssssas",
-    "startContainerFromDobbySpec": "sss", "stopContainer": "sb", "pauseContainer": "s", "resumeContainer": "s", "execCommand": "sss",
-    "executeCommand": "sss", "hibernateContainer": "ss", "wakeupContainer": "s", "annotate": "sss", "removeAnnotation": "ss",
+    "listContainers": "", "getContainerState": "s", "getContainerInfo": "s",
+    "startContainer": "ssssas",
+    "startContainerFromDobbySpec": "sss", "stopContainer": "sb", "pauseContainer": "s",
+    "resumeContainer": "s", "execCommand": "sss",
+    "executeCommand": "sss", "hibernateContainer": "ss", "wakeupContainer": "s", "annotate": "sss",
+    "removeAnnotation": "ss",
     "mount": "sssass", "unmount": "ss", "waitForState": "sst", "getLastExit": "s",
 }  # fmt: skip
-DEEP = 62  # variants in one another; the bus lets 64 containers through
+DEEP = 62  # nested variants; the bus allows 64 nested containers
 
 
 def deep(levels: int) -> Variant:
@@ -29,15 +36,17 @@ def deep(levels: int) -> Variant:
 
 
 WRONG: list[tuple[str, tuple[Any, ...]]] = [
-    ("", ()), ("i", (1,)), ("s", ("x",)), ("ss", ("x", "y")), ("as", (["x"],)), ("v", (deep(1),)), ("v", (deep(DEEP),)),
-    ("sssssssss", ("x",) * 9), ("a{sv}", ({"a": Variant("s", "x")},)), ("(ss)", (("a", "b"),)), ("ay", (b"x",)),
+    ("", ()), ("i", (1,)), ("s", ("x",)), ("ss", ("x", "y")), ("as", (["x"],)), ("v", (deep(1),)),
+    ("v", (deep(DEEP),)),
+    ("sssssssss", ("x",) * 9), ("a{sv}", ({"a": Variant("s", "x")},)), ("(ss)", (("a", "b"),)),
+    ("ay", (b"x",)),
     ("x", (-1,)), ("d", (float("nan"),)), ("o", ("/",)), ("g", ("s",)), ("sv", ("x", deep(0))),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_wrong_signatures(victim: Victim, method: str) -> None:
-    """Missing, extra and mistyped arguments never reach us, let alone Dobby."""
+    """Missing, extra and mistyped arguments reach neither the operation nor Dobby."""
     with victim.caller() as caller:
         for signature, body in WRONG:
             if signature != METHODS[method]:
@@ -53,7 +62,7 @@ def test_what_is_not_there(victim: Victim) -> None:
             caller.outcome("listContainers", interface="org.rdk.OCIContainer2")
             == f"{STANDARD}UnknownMethod"
         )
-        # sd-bus looks a member up by its interface alone.
+        # sd-bus looks up a member by its interface alone.
         assert caller.outcome("listContainers", interface=None) == f"{STANDARD}UnknownObject"
         for path in (
             "/",
@@ -92,7 +101,7 @@ def test_properties_cannot_be_written(victim: Victim) -> None:
 
 @pytest.mark.parametrize("mebibytes", [2, 16, 30])
 def test_strings_of_many_mebibytes(victim: Victim, mebibytes: int) -> None:
-    """They are refused, and their memory is given back."""
+    """They are refused, and their memory is released."""
     text = "x" * (mebibytes << 20)
     with victim.caller() as caller:
         answer = caller.reply(caller.call("getContainerState", "s", (text,)))
@@ -108,7 +117,7 @@ def test_strings_of_many_mebibytes(victim: Victim, mebibytes: int) -> None:
     ("last", "growth"), [("x", 75), ("\U0001f600", 195)], ids=["ASCII", "beyond U+FFFF"]
 )
 def test_the_peak_of_a_large_string(victim: Victim, last: str, growth: int) -> None:
-    """The message, what Python makes of it (4 bytes a character, if one needs them), and no copy of ours."""
+    """The message, its Python string (up to 4 bytes per character), and no further copy."""
     with victim.caller() as caller:
         before = victim.memory_kib
         assert (
@@ -121,7 +130,7 @@ def test_the_peak_of_a_large_string(victim: Victim, last: str, growth: int) -> N
 
 
 def test_a_string_larger_than_the_bus_lets_through(victim: Victim) -> None:
-    """A system bus takes messages of 32 MiB at most, and throws out who sends 64."""
+    """A system bus takes messages of at most 32 MiB, and disconnects a sender of more."""
     with victim.caller() as caller, pytest.raises((OSError, EOFError)):
         caller.outcome("getContainerState", "s", ("x" * (64 << 20),))
 
@@ -138,9 +147,9 @@ def test_calls_that_want_no_reply_get_none(victim: Victim) -> None:
 
 
 def test_descriptors_where_none_belong(victim: Victim) -> None:
-    """The bus hands them on with any message; they are closed with it."""
+    """The bus delivers them with any message. They are closed with the message."""
     before = victim.files
-    with victim.caller() as caller, open(os.devnull, "rb") as file:  # noqa: PTH123 - a descriptor is what is wanted
+    with victim.caller() as caller, Path(os.devnull).open("rb") as file:
         for _ in range(200):
             message = Message(
                 destination=OURS,
@@ -154,7 +163,7 @@ def test_descriptors_where_none_belong(victim: Victim) -> None:
                 caller.reply(caller.send(message, (file.fileno(),))).error_name
                 == f"{STANDARD}InvalidArgs"
             )
-        for _ in range(100):  # the last message is let go of a moment after its reply
+        for _ in range(100):  # the last message is freed a moment after its reply
             assert caller.is_served()
             if victim.files <= before:
                 break
@@ -162,7 +171,10 @@ def test_descriptors_where_none_belong(victim: Victim) -> None:
 
 
 def test_a_flood_that_reads_no_replies(victim: Victim) -> None:
-    """100,000 calls from one who never takes an answer: others are served meanwhile, and the memory is bounded."""
+    """100,000 calls of a caller who reads no replies.
+
+    Other callers are served meanwhile, and memory is bounded.
+    """
     before = victim.memory_kib
     with victim.caller() as flood, victim.caller() as honest:
         flood.socket.settimeout(0.5)
@@ -173,14 +185,14 @@ def test_a_flood_that_reads_no_replies(victim: Victim) -> None:
                 if sent % 5_000 == 0:
                     assert honest.is_served()
         except (TimeoutError, OSError):
-            pass  # the bus takes no more from it, or has thrown it out: that is its right
+            pass  # the bus takes no more from it, or has disconnected it, as it may
         assert sent > 1_000
         assert honest.is_served()
     assert victim.memory_kib < before + (64 << 10)
 
 
 def test_callers_that_vanish(victim: Victim) -> None:
-    """In mid-call, in a wait, with a start under way: nothing of them is left."""
+    """In mid-call, in a wait, or with a start in flight: none of their state is left."""
     with victim.caller() as honest:
         assert honest.is_served()
     before = victim.files
@@ -190,7 +202,7 @@ def test_callers_that_vanish(victim: Victim) -> None:
             caller.call("getContainerState", "s", ("nope",))
             caller.call("listContainers")
     assert victim.files <= before + 1
-    with victim.caller() as caller:  # the waits of those that are gone count for nobody
+    with victim.caller() as caller:  # waits of callers who left do not count
         assert [caller.outcome("getContainerState", "s", ("nope",)) for _ in range(70)] == [
             f"{INTERFACE}.Error.NoSuchContainer"
         ] * 70
@@ -206,7 +218,7 @@ def forged(caller: Wire, member: str, signature: str, body: list[Any], **other: 
 
 
 def test_forged_signals_change_nothing(victim: Victim) -> None:
-    """Broadcast, and sent straight to us: whoever is not Dobby is not believed."""
+    """Broadcast and unicast. Only signals from Dobby's unique name count."""
     with victim.caller() as caller:
         name_owner = Message(
             destination=DRIVER,
@@ -237,7 +249,7 @@ def test_forged_signals_change_nothing(victim: Victim) -> None:
             forged(caller, "NameOwnerChanged", "sss", ["org.rdk.dobby", ":1.1", ""], **bus)
             forged(caller, "NameOwnerChanged", "sss", ["org.rdk.dobby", "", caller.name], **bus)
             forged(caller, "Disconnected", "", [], interface="org.example.Local", **to)
-        for number in range(1, 200):  # answers to calls that we may have made of somebody else
+        for number in range(1, 200):  # replies to calls that ocibridge may have sent to Dobby
             answer = Message(
                 message_type=MessageType.METHOD_RETURN,
                 destination=owner,
@@ -260,7 +272,7 @@ def test_forged_signals_change_nothing(victim: Victim) -> None:
 
 
 def test_a_thousand_match_rules(victim: Victim) -> None:
-    """Somebody who hears everything costs us nothing, and cannot keep us from being heard."""
+    """A caller with 1000 match rules costs us nothing, and misses none of our signals."""
     with victim.caller() as caller:
         refused = 0
         for number in range(1000):
@@ -281,11 +293,15 @@ def test_a_thousand_match_rules(victim: Victim) -> None:
 
 
 def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
-    """A bus has 512 rules for a connection (dbus-daemon(1)): whoever opens connections must not be able to use ours up."""
+    """The bus allows a connection 512 match rules (dbus-daemon(1)).
+
+    Many connections that wait must not use up ours.
+    """
     victim = attack(limits={"per_user": 5000})
     with ExitStack() as stack:
         honest = stack.enter_context(victim.caller())
-        assert honest.is_served()  # its user is known by now: those not known yet share 256 places
+        # identifies its user: callers not yet identified share 256 places
+        assert honest.is_served()
         for _ in range(20):
             wire = stack.enter_context(victim.caller())
             assert wire.is_served()
@@ -298,7 +314,10 @@ def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
 
 
 def test_connections_that_wait_are_bounded_together(victim: Victim) -> None:
-    """Each with as many waits as it may have: they take neither our memory nor the others' turn."""
+    """Each at its own limit.
+
+    Together they exhaust neither our memory nor the turn of others.
+    """
     before = victim.memory_kib
     with ExitStack() as stack:
         for _ in range(200):

@@ -1,4 +1,7 @@
-"""An honest caller beside each flood, without a box: on a private bus, which allows everything. tests/system has the unit's sandbox."""
+"""An honest caller beside each flood, on a private bus that allows everything.
+
+tests/system does the same with the unit's sandbox and the system bus's policy.
+"""
 
 import os
 
@@ -11,9 +14,7 @@ from tests.robustness.waits import KINDS, NOBODY, measure, table
 SECONDS = 1.0
 
 
-@pytest.mark.timeout(
-    600
-)  # a daemon that works a backlog off may take that long, and is to be told from one that hangs
+@pytest.mark.timeout(600)  # a daemon that works off a backlog may take that long without being hung
 @pytest.mark.parametrize("unread", [False, True], ids=["no replies wanted", "replies not read"])
 def test_others_are_served_beside_a_flood(attack: Attack, unread: bool) -> None:
     victim = attack()

@@ -1,4 +1,4 @@
-"""Who asks without end, wants no answers, or is gone before anybody can say who he was."""
+"""Callers who call without end, want no replies, or disconnect before they are identified."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ import pytest
 from dbus_fast import Message, MessageFlag
 
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import ocibridge, private_bus
-from tests.robustness.conftest import Attack, Victim, until_owned
+from tests.fake_dobby.processes import ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Attack, Victim
 from tests.robustness.liar import Liar, refusing
 from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
 
@@ -29,7 +29,7 @@ OPEN_TO_ALL = [
 
 @contextmanager
 def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) -> Iterator[None]:
-    """30,000 calls at once of a caller who wants no replies, so that the bus does not count them."""
+    """30,000 calls at once that want no replies, so that the bus does not count them."""
     call = Message(
         destination=OURS,
         path=PATH,
@@ -59,7 +59,7 @@ def flood(victim: Victim, member: str, signature: str, body: tuple[Any, ...]) ->
 def test_a_flood_that_wants_no_replies(
     victim: Victim, call: tuple[str, str, tuple[Any, ...]]
 ) -> None:
-    """Others are served meanwhile, within the bound of each of their calls, and it costs no memory."""
+    """Other callers are served meanwhile, each within its time limit, and memory does not grow."""
     with victim.caller() as honest:
         assert honest.is_served()
         before = victim.memory_kib
@@ -71,7 +71,10 @@ def test_a_flood_that_wants_no_replies(
 
 
 def test_who_is_gone_before_it_is_known_changes_nothing(victim: Victim, tmp_path: Path) -> None:
-    """Each start that happens is in the log with its caller; who has hung up before has not started anything."""
+    """Each start that happens is logged with its caller.
+
+    A caller who has disconnected before it was identified has started nothing.
+    """
     bundle = str(make_bundle(tmp_path, "sleep"))
     for number in range(30):
         with victim.caller() as caller:
@@ -98,8 +101,11 @@ def test_who_is_gone_before_it_is_known_changes_nothing(victim: Victim, tmp_path
     assert all("refused: startContainer: not done" in line for line in lines if "uid -1" in line)
 
 
-def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack) -> None:
-    """Invalid is believed after another List alone: one for all who have shared a question, not one for each."""
+def test_a_state_to_be_confirmed_does_not_fill_the_queue(attack: Attack) -> None:
+    """Invalid needs to be confirmed by a List.
+
+    One List confirms it for all who share the GetState, instead of one for each.
+    """
     victim = attack(
         dobby=False, limits={"in_flight": 4, "queued": 20}, timeouts={"read": "5s", "call": "1s"}
     )
@@ -113,8 +119,8 @@ def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack)
                 else Message.new_method_return(call, "aias", [[7], ["a"]])
             )
         if (
-            call.member == "GetState" and liar.asked.count("GetState") > 1
-        ):  # the first is for the picture
+            call.member == "GetState" and liar.calls.count("GetState") > 1
+        ):  # the first is for the snapshot
             all_have_asked.wait(20)
         return Message.new_method_return(call, "i", [0])
 
@@ -131,13 +137,16 @@ def test_a_state_that_has_to_be_confirmed_does_not_fill_the_line(attack: Attack)
                 caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
             )  # by now they have arrived
         all_have_asked.set()
-        while liar.asked[-1] != "List":
+        while liar.calls[-1] != "List":
             pass
         assert honest.outcome("pauseContainer", "s", ("a",)) != f"{STANDARD}LimitsExceeded"
 
 
-def test_what_dobby_says_when_it_goes_is_shown_and_not_obeyed(attack: Attack) -> None:
-    """Its text is somebody else's: no control characters of it reach a terminal, and no megabyte."""
+def test_dobbys_error_text_is_quoted_and_cut(attack: Attack) -> None:
+    """The text comes from another process.
+
+    It reaches a terminal without control characters and with a limited length.
+    """
     victim = attack(dobby=False)
     text = "\x1b[2J\nocibridge: info: all is well" + "x" * (1 << 20)
     with Liar(victim.address, refusing(f"{STANDARD}NoReply", text)), victim.caller() as caller:

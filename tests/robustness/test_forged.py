@@ -1,4 +1,7 @@
-"""Signals that anybody may send to our connection alone, by the thousand: none is believed, none is a bug, none is kept."""
+"""Forged signals, sent to our connection alone by the thousand.
+
+None is accepted, none is logged as a bug, and none costs memory.
+"""
 
 import json
 import os
@@ -8,7 +11,7 @@ import pytest
 from tests.robustness.conftest import Victim
 from tests.robustness.flood import SIGNALS
 from tests.robustness.test_abuse import PROPERTIES
-from tests.robustness.waits import NOBODY, driver, flooding, memory_kib
+from tests.robustness.waits import NOBODY, driver, flooding
 from tests.robustness.wire import INTERFACE, OURS
 
 SECONDS = 1.0
@@ -17,7 +20,10 @@ GROWTH_KIB = 8 << 10
 
 @pytest.mark.parametrize("kind", SIGNALS)
 def test_forged_to_us(victim: Victim, kind: str) -> None:
-    """The bus lets them pass sd-bus's match: a rule that names a well-known sender matches any sender of a unicast signal."""
+    """They pass the match rules in sd-bus.
+
+    A rule with a well-known sender matches a unicast signal of any sender.
+    """
     uid = NOBODY if os.geteuid() == 0 else os.geteuid()
     with victim.caller() as honest:
         owner = driver(honest, "GetNameOwner", "s", OURS)
@@ -28,7 +34,7 @@ def test_forged_to_us(victim: Victim, kind: str) -> None:
                 served += 1
             assert forger.stdout is not None
             sent = json.loads(forger.stdout.readline())
-        # Signals that were taken from the bus are worked off before this call.
+        # The bus keeps the order, so signals taken from it are processed before this call.
         assert honest.reply(honest.call("listContainers")).body == [[]]
         status = (
             honest.reply(honest.call("Get", "ss", (INTERFACE, "DobbyStatus"), interface=PROPERTIES))
@@ -36,9 +42,10 @@ def test_forged_to_us(victim: Victim, kind: str) -> None:
             .value
         )
     said = victim.log.read_text()
-    peak = memory_kib(victim.process.child.pid, "VmHWM")
+    peak = victim.peak_kib
     print(
-        f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, memory {before} → {peak} KiB, {status}"
+        f"{sent['messages']} forged, {said.count('unforeseen')} bugs, {served} calls served, "
+        f"memory {before} → {peak} KiB, {status}"
     )
     assert sent["messages"] > 1000
     assert served > 1

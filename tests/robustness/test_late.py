@@ -1,24 +1,24 @@
-"""A Dobby whose answers come too late, twice, or from the grave; whose name has two claimants; who storms."""
-
-import time
-from collections.abc import Callable
+"""Late and duplicate replies, replies of a former owner, two owners in turn, signal storms."""
 
 import pytest
 from dbus_fast import Message, MessageType
 
-from tests.robustness.conftest import Attack, Victim
+from tests.robustness.conftest import Attack, Victim, until
 from tests.robustness.liar import Answer, Liar
 from tests.robustness.test_liar import CLOSED_LIST, use
 from tests.robustness.wire import INTERFACE, Wire
 
 QUICK = {"call": "200ms", "start": "200ms", "stop": "200ms", "hibernate": "200ms", "read": "50ms"}
 JUNK = [
-    '{"cpu": NaN}', '{"cpu": Infinity}', '{"memory": -1e999}', '{"a": nan}', "NaN", "[]", "null", '"text"', "", " ", "{", "}", "{}{}",
-    "[" * 100_000, '{"a":' * 5000, '{"a": 1,}', "{'a': 1}", '{"a": 01}', '{"a": +1}', '{"a": .5}', '{"a": "\\ud800"}', '{"a": "\\x"}',
-    '{"state": 7}', '{"state": null}', '{"a": 1, "a": 2}', '{"a": ' + "9" * 5000 + "}", '{"a": 1e400}', '{"": ""}',
+    '{"cpu": NaN}', '{"cpu": Infinity}', '{"memory": -1e999}', '{"a": nan}', "NaN", "[]", "null",
+    '"text"', "", " ", "{", "}", "{}{}",
+    "[" * 100_000, '{"a":' * 5000, '{"a": 1,}', "{'a': 1}", '{"a": 01}', '{"a": +1}', '{"a": .5}',
+    '{"a": "\\ud800"}', '{"a": "\\x"}',
+    '{"state": 7}', '{"state": null}', '{"a": 1, "a": 2}', '{"a": ' + "9" * 5000 + "}",
+    '{"a": 1e400}', '{"": ""}',
     '{"a": [1, -1, 1.5, null, [], {}, "x"]}', "\ufeff{}", "{\u2028}",
 ]  # fmt: skip
-ABOUT: dict[str, tuple[str, list[object]]] = {
+REPLIES: dict[str, tuple[str, list[object]]] = {
     "List": ("aias", [[7, 8], ["a", "b"]]),
     "GetState": ("i", [2]),
     "GetInfo": ("s", ["{}"]),
@@ -26,14 +26,14 @@ ABOUT: dict[str, tuple[str, list[object]]] = {
 
 
 def honest(call: Message) -> Message:
-    """What a Dobby with two containers would say."""
-    signature, body = ABOUT.get(str(call.member), ("b", [True]))
+    """The replies of a Dobby with two containers."""
+    signature, body = REPLIES.get(str(call.member), ("b", [True]))
     return Message.new_method_return(call, signature, body)
 
 
 @pytest.fixture
-def lonely(attack: Attack) -> Victim:
-    """On a bus without any Dobby, and in a hurry."""
+def without_dobby(attack: Attack) -> Victim:
+    """On a bus without Dobby, with short timeouts."""
     return attack(dobby=False, timeouts=QUICK, sweep_interval="100ms")
 
 
@@ -46,23 +46,20 @@ def containers(caller: Wire) -> set[tuple[int, str]]:
     )
 
 
-def until(holds: Callable[[], bool]) -> None:
-    bound = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < bound, "it has not come to that"
+def test_answers_after_their_time(without_dobby: Victim) -> None:
+    """The callers already got Timeout.
 
-
-def test_answers_after_their_time(lonely: Victim) -> None:
-    """The caller has long been told Timeout: the late answer takes nobody else's place, and confuses nothing."""
+    A late reply is not taken for that of another call, and changes nothing.
+    """
     late: list[Message] = []
 
     def keep(call: Message) -> Message | None:
-        if call.member in ABOUT or call.member == "Ping":
+        if call.member in REPLIES or call.member == "Ping":
             return honest(call)
         late.append(call)
         return None
 
-    with Liar(lonely.address, keep) as liar, lonely.caller() as caller:
+    with Liar(without_dobby.address, keep) as liar, without_dobby.caller() as caller:
         until(lambda: containers(caller) == {(7, "a"), (8, "b")})
         for member, signature, body in (
             ("pauseContainer", "s", ("a",)),
@@ -74,14 +71,14 @@ def test_answers_after_their_time(lonely: Victim) -> None:
         assert {call.member for call in late} == {"Pause", "Exec", "Stop"}
         for call in late:
             liar.send(honest(call))
-            liar.send(honest(call))  # once more: of no call any more
+            liar.send(honest(call))  # a second reply to the same call
             liar.send(Message.new_error(call, "org.freedesktop.DBus.Error.Failed", "too late"))
         assert containers(caller) == {(7, "a"), (8, "b")}
         assert caller.outcome("getContainerState", "s", ("a",)) == "reply"
 
 
-def test_answers_from_the_grave(lonely: Victim) -> None:
-    """The name has gone on to another; what the former one still says is of a life that has ended."""
+def test_answers_of_a_former_owner(without_dobby: Victim) -> None:
+    """The name has passed to another owner. Replies of the former one no longer count."""
     kept: list[Message] = []
 
     def keep(call: Message) -> Message | None:
@@ -95,14 +92,14 @@ def test_answers_from_the_grave(lonely: Victim) -> None:
             else honest(call)
         )
 
-    with Liar(lonely.address, keep) as former, lonely.caller() as caller:
+    with Liar(without_dobby.address, keep) as former, without_dobby.caller() as caller:
         until(lambda: (7, "a") in containers(caller))
         for _ in range(20):
             caller.call("listContainers")
             caller.call("getContainerState", "s", ("a",))
         until(lambda: len(kept) > 5)
         former.give_up_the_name()
-        with Liar(lonely.address, another):
+        with Liar(without_dobby.address, another):
             until(lambda: containers(caller) == {(9, "new")})
             for call in kept:
                 former.send(honest(call))
@@ -112,32 +109,32 @@ def test_answers_from_the_grave(lonely: Victim) -> None:
                 assert containers(caller) == {(9, "new")}
 
 
-def test_two_claimants_in_a_queue(lonely: Victim) -> None:
-    """Each time that the name goes on, at once and without a gap, the picture is the new owner's alone."""
-    one: Answer = lambda call: (
-        Message.new_method_return(call, "aias", [[1], ["one"]])
-        if call.member == "List"
-        else honest(call)
-    )  # noqa: E731
-    two: Answer = lambda call: (
-        Message.new_method_return(call, "aias", [[2], ["two"]])
-        if call.member == "List"
-        else honest(call)
-    )  # noqa: E731
-    with lonely.caller() as caller:
+def listing(descriptor: int, container_id: str) -> Answer:
+    """The replies of a Dobby with that one container."""
+
+    def answer(call: Message) -> Message:
+        if call.member == "List":
+            return Message.new_method_return(call, "aias", [[descriptor], [container_id]])
+        return honest(call)
+
+    return answer
+
+
+def test_two_claimants_in_a_queue(without_dobby: Victim) -> None:
+    """Whenever the name passes on, the containers are those of the new owner alone."""
+    one, two = listing(1, "one"), listing(2, "two")
+    with without_dobby.caller() as caller:
         for _ in range(20):
-            with Liar(lonely.address, one) as first:
+            with Liar(without_dobby.address, one) as first:
                 until(lambda: containers(caller) == {(1, "one")})
-                with Liar(lonely.address, two, becomes=2):
-                    assert containers(caller) == {
-                        (1, "one")
-                    }  # who waits for the name has nothing to say
+                with Liar(without_dobby.address, two, becomes=2):
+                    assert containers(caller) == {(1, "one")}  # a queued claimant is ignored
                     first.give_up_the_name()
                     until(lambda: containers(caller) == {(2, "two")})
-        # Taken by force (3: replace an owner that allows it).
-        with Liar(lonely.address, one, flags=1):
+        # Taken over (flags 3: replace an owner that allows it).
+        with Liar(without_dobby.address, one, flags=1):
             until(lambda: containers(caller) == {(1, "one")})
-            with Liar(lonely.address, two, flags=2):
+            with Liar(without_dobby.address, two, flags=2):
                 until(lambda: containers(caller) == {(2, "two")})
             until(lambda: containers(caller) == {(1, "one")})
 
@@ -154,21 +151,27 @@ def storm(liar: Liar, caller: Wire) -> None:
     assert last["WaitStatus"].value == 4999
 
 
-def test_storms_of_signals(lonely: Victim) -> None:
-    """20,000 of them as fast as the bus takes them: at the end the truth, and after each the memory of the first."""
-    with Liar(lonely.address, honest) as liar, lonely.caller() as caller:
+def test_storms_of_signals(without_dobby: Victim) -> None:
+    """20,000 signals at full speed.
+
+    Then the state is right, and memory does not grow from one storm to the next.
+    """
+    with Liar(without_dobby.address, honest) as liar, without_dobby.caller() as caller:
         until(lambda: containers(caller) == {(7, "a"), (8, "b")})
         storm(liar, caller)
-        before = lonely.memory_kib
+        before = without_dobby.memory_kib
         for _ in range(3):
             storm(liar, caller)
-        assert lonely.memory_kib < before + (16 << 10)
-        assert lonely.memory_kib < 128 << 10
+        assert without_dobby.memory_kib < before + (16 << 10)
+        assert without_dobby.memory_kib < 128 << 10
 
 
-def test_junk_for_an_info(lonely: Victim) -> None:
-    """Each is told as what it is, or refused in words; and JSON-RPC never hands on what is no JSON."""
-    with Liar(lonely.address, honest) as liar, lonely.caller() as caller:
+def test_junk_for_an_info(without_dobby: Victim) -> None:
+    """Each is passed on as what it is, or refused with a reason.
+
+    JSON-RPC never passes on invalid JSON.
+    """
+    with Liar(without_dobby.address, honest) as liar, without_dobby.caller() as caller:
         until(lambda: containers(caller) == {(7, "a"), (8, "b")})
         for junk in JUNK:
 

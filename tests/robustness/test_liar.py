@@ -1,12 +1,13 @@
-"""A Dobby whose answers are no answers: what cannot be believed is not, and every caller is told so in the words of the document."""
+"""Dobby's replies are wrong.
 
-from collections.abc import Callable
+What cannot be right is not accepted, and callers get one of the documented errors.
+"""
 
 import pytest
 from dbus_fast import Message, MessageType, Variant
 
 from ocibridge import errors
-from tests.robustness.conftest import Attack, Victim
+from tests.robustness.conftest import Attack, Victim, until
 from tests.robustness.liar import Answer, Liar, refusing, returning
 from tests.robustness.wire import DRIVER, INTERFACE, Wire
 
@@ -49,20 +50,23 @@ LIES: dict[str, Answer] = {
     "limits exceeded": refusing(f"{STANDARD}LimitsExceeded", "no"),
 }
 CALLS = (
-    ("listContainers", "", ()), ("getContainerState", "s", ("a",)), ("getContainerInfo", "s", ("a",)), ("pauseContainer", "s", ("a",)),
-    ("stopContainer", "sb", ("a", True)), ("startContainerFromDobbySpec", "sss", ("a", "{}", "")), ("execCommand", "sss", ("a", "", "x")),
-    ("annotate", "sss", ("a", "k", "v")), ("unmount", "ss", ("a", "/x")), ("getLastExit", "s", ("a",)),
+    ("listContainers", "", ()), ("getContainerState", "s", ("a",)),
+    ("getContainerInfo", "s", ("a",)), ("pauseContainer", "s", ("a",)),
+    ("stopContainer", "sb", ("a", True)), ("startContainerFromDobbySpec", "sss", ("a", "{}", "")),
+    ("execCommand", "sss", ("a", "", "x")),
+    ("annotate", "sss", ("a", "k", "v")), ("unmount", "ss", ("a", "/x")),
+    ("getLastExit", "s", ("a",)),
 )  # fmt: skip
 
 
 @pytest.fixture
-def lonely(attack: Attack) -> Victim:
-    """On a bus without any Dobby."""
+def without_dobby(attack: Attack) -> Victim:
+    """On a bus without Dobby."""
     return attack(dobby=False)
 
 
 def use(caller: Wire) -> set[str]:
-    """How calls of all kinds end, sent at once."""
+    """How calls of all kinds end, when sent at once."""
     serials = [caller.call(*call) for call in CALLS]
     answers = [caller.reply(serial) for serial in serials]
     return {
@@ -72,14 +76,14 @@ def use(caller: Wire) -> set[str]:
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_lies(lonely: Victim, lie: str) -> None:
-    with Liar(lonely.address, LIES[lie]), lonely.caller() as caller:
+def test_lies(without_dobby: Victim, lie: str) -> None:
+    with Liar(without_dobby.address, LIES[lie]), without_dobby.caller() as caller:
         for _ in range(3):
             assert use(caller) <= CLOSED_LIST - {errors.Failed.dbus_name} | {"reply"}
 
 
-def test_lies_between_any_two_answers(lonely: Victim) -> None:
-    """Each answer is another lie, and signals that make no sense come in between."""
+def test_lies_between_any_two_answers(without_dobby: Victim) -> None:
+    """Each reply is wrong in another way, and signals without meaning come in between."""
     lies = list(LIES.values())
     turn = iter(range(1_000_000))
 
@@ -89,7 +93,7 @@ def test_lies_between_any_two_answers(lonely: Victim) -> None:
             None if number % 29 == 0 else lies[number * 7 % len(lies)](call)
         )  # some are not answered at all
 
-    with Liar(lonely.address, any_lie) as liar, lonely.caller() as caller:
+    with Liar(without_dobby.address, any_lie) as liar, without_dobby.caller() as caller:
         for number in range(MANY):
             liar.signal("Started", "is", number % 5 - 1, "ab"[number % 2])
             liar.signal("StoppedWithStatus", "isi", number % 3, "ab"[number % 2], -(number << 20))
@@ -101,10 +105,10 @@ def test_lies_between_any_two_answers(lonely: Victim) -> None:
             assert caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
 
 
-def test_a_name_that_flaps(lonely: Victim) -> None:
-    """A thousand owners, each gone before it could be asked much: the last word counts."""
-    files = lonely.files
-    with Wire(lonely.address) as owner, lonely.caller() as caller:
+def test_a_name_that_flaps(without_dobby: Victim) -> None:
+    """A thousand owners, each gone before it could be queried. The last state counts."""
+    files = without_dobby.files
+    with Wire(without_dobby.address) as owner, without_dobby.caller() as caller:
         for _ in range(1000):
             for member, signature, body in (
                 ("RequestName", "su", ["org.rdk.dobby", 0]),
@@ -126,19 +130,11 @@ def test_a_name_that_flaps(lonely: Victim) -> None:
         assert owner.reply(last).body == [False]
         until(lambda: status(caller) == "absent")
         assert caller.outcome("listContainers") == f"{INTERFACE}.Error.DobbyUnavailable"
-    assert lonely.files <= files + 1
+    assert without_dobby.files <= files + 1
 
 
 def status(caller: Wire) -> str:
-    asked = caller.call(
+    get = caller.call(
         "Get", "ss", (INTERFACE, "DobbyStatus"), interface="org.freedesktop.DBus.Properties"
     )
-    return str(caller.reply(asked).body[0].value)
-
-
-def until(holds: Callable[[], bool], tries: int = 2000) -> None:
-    """Each try is a call over the bus: that is what bounds it."""
-    for _ in range(tries):
-        if holds():
-            return
-    raise AssertionError("it has not come to that")
+    return str(caller.reply(get).body[0].value)

@@ -1,4 +1,4 @@
-"""Signals that come in storms, and before anybody is there to take them."""
+"""POSIX signals in storms, and before the program handles them."""
 
 import signal
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_dobby.processes import Process, ocibridge, private_bus
-from tests.robustness.conftest import Victim, until_owned
+from tests.fake_dobby.processes import Process, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Victim
 
 BOUND = 20
 WHILE_IT_STARTS = """
@@ -22,7 +22,7 @@ def main():
 cli.main = main
 sys.exit(entry.main())
 """
-# What is imported first, with something else than the rest of the program behind it.
+# The entry point of the program, with another `cli.main` behind it.
 AT_THE_START = """
 import os, signal, sys
 from ocibridge import entry
@@ -42,7 +42,7 @@ def runtime(directory: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"])
 def test_before_there_is_a_loop(name: str) -> None:
-    """A reload, or a signal that means nothing, must not end what is only starting."""
+    """Neither a reload nor an unused signal may end the program during its start."""
     done = subprocess.run(
         [sys.executable, "-c", AT_THE_START.format(name=name)], check=False, timeout=BOUND
     )
@@ -50,7 +50,7 @@ def test_before_there_is_a_loop(name: str) -> None:
 
 
 def test_a_reload_that_comes_too_early_is_done_later(tmp_path: Path) -> None:
-    """Nothing is lost: what was changed while it started is read."""
+    """Nothing is lost. Changes made during the start are read."""
     log = tmp_path / "log"
     with private_bus() as address, log.open("wb") as file:
         arguments = [sys.executable, "-c", WHILE_IT_STARTS, "--bus", address]
@@ -61,7 +61,7 @@ def test_a_reload_that_comes_too_early_is_done_later(tmp_path: Path) -> None:
 
 
 def test_storms(victim: Victim) -> None:
-    """2,000 of each, in between honest calls; each is answered."""
+    """2,000 of each, between honest calls, all of which are answered."""
     with victim.caller() as honest:
         for _ in range(200):
             for number in (
@@ -78,7 +78,7 @@ def test_storms(victim: Victim) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_storm_of_ends(tmp_path: Path, number: int) -> None:
-    """It ends once, and says so once."""
+    """It ends once, and logs that once."""
     log = tmp_path / "log"
     with (
         private_bus() as address,
@@ -96,8 +96,8 @@ def test_a_storm_of_ends(tmp_path: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", range(0, 200, 10))
-def test_told_to_end_while_it_starts(tmp_path: Path, milliseconds: int) -> None:
-    """At any moment: it ends by the signal, or in order, and never with a traceback."""
+def test_a_signal_to_end_during_the_start(tmp_path: Path, milliseconds: int) -> None:
+    """At any moment, it ends by the signal or in order, and never with a traceback."""
     log = tmp_path / "log"
     with (
         private_bus() as address,

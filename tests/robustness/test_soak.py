@@ -1,6 +1,6 @@
-"""A long life in a hostile world: honest and hostile callers at once, before a Dobby that dies at random.
+"""A soak test: honest callers and attackers at once, with a Dobby that dies at random.
 
-Long by `make soak`, which leaves its figures in build/soak.json.
+`make soak` runs it for long, and it writes its figures to build/soak.json.
 """
 
 import asyncio
@@ -20,21 +20,19 @@ from ocibridge.bus.connection import Bus
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.load import FAIR, QUICK, check_truth, end, load, make_bundles
 from tests.fake_dobby.observer import Observer
-from tests.fake_dobby.processes import ROOT, Process, standin_dobby
+from tests.fake_dobby.processes import ROOT, Process, fake_dobby
 from tests.robustness.conftest import Attack, Victim
 from tests.robustness.test_abuse import forged
 from tests.robustness.wire import INTERFACE, Wire
 
 SECONDS: Final = float(os.environ.get("OCIBRIDGE_SOAK_SECONDS", "15"))
 CALLERS: Final = 4
-GROWTH_KIB: Final = (
-    8 << 10
-)  # that a process may have when it has seen everything for the first time
+GROWTH_KIB: Final = 8 << 10  # of a process that has been through each kind of load once
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
 
 def abuse(address: str, over: Event, done: Counter[str]) -> None:
-    """A hostile caller after another, each with its own way."""
+    """Attack in random ways, one caller after another."""
     ways = [shouts, vanishes, forges, writes, sends_large_texts, waits_and_leaves]
     chance = random.Random()  # noqa: S311 - a load, not a secret
     while not over.is_set():
@@ -42,29 +40,29 @@ def abuse(address: str, over: Event, done: Counter[str]) -> None:
         with Wire(address) as caller:
             way(caller)
         done[way.__name__] += 1
-        over.wait(0.02)  # the honest ones want their share of a small machine
+        over.wait(0.02)  # leave CPU time for the honest callers
 
 
 def shouts(caller: Wire) -> None:
-    """200 calls at once, of which no more than limits.per_caller are let through."""
+    """200 calls at once, of which limits.per_caller are accepted."""
     serials = [caller.call("getContainerState", "s", ("a",)) for _ in range(200)]
     assert caller.reply(serials[-1])
 
 
 def vanishes(caller: Wire) -> None:
-    """With changing calls under way."""
+    """Disconnect with mutating calls in flight."""
     caller.call("pauseContainer", "s", ("a",))
     caller.call("stopContainer", "sb", ("no-such", True))
 
 
 def forges(caller: Wire) -> None:
-    """Ends that have not been."""
+    """Signals of ends that did not happen."""
     for number in range(734, 760):
         forged(caller, "Stopped", "is", [number, "a"])
 
 
 def writes(caller: Wire) -> None:
-    """What is not to be written, and what has the wrong type."""
+    """Writes to a read-only property, and arguments of the wrong type."""
     assert (
         caller.outcome(
             "Set", "ssv", (INTERFACE, "DobbyAvailable", Variant("b", False)), interface=PROPERTIES
@@ -80,14 +78,14 @@ def sends_large_texts(caller: Wire) -> None:
 
 
 def waits_and_leaves(caller: Wire) -> None:
-    """As many waits as one may have."""
+    """As many waits as one caller may have."""
     for _ in range(64):
         caller.call("waitForState", "sst", ("never", "Running", 0))
     assert caller.outcome("Ping", interface="org.freedesktop.DBus.Peer") == "reply"
 
 
 async def die(dobby: Process, chance: random.Random) -> None:
-    """One of the ways in which it goes; sometimes it hangs before."""
+    """Kill or end it. Sometimes it hangs first."""
     if chance.random() < 0.1:
         with dobby.frozen():
             await asyncio.sleep(chance.uniform(0.0, min(7.0, SECONDS / 5)))
@@ -107,26 +105,32 @@ def sample(victim: Victim, deaths: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
-    """Whoever listened has heard of each container once, in order; at the end memory and files are those of the beginning."""
+async def test_a_long_run(attack: Attack, tmp_path: Path) -> None:
+    """A listener has seen each container once, in order.
+
+    At the end, memory and open files are those of the beginning.
+    """
     victim = attack(dobby=False, sweep_interval="100ms")
     bundles, observer, chance = make_bundles(tmp_path), Observer(), random.Random()  # noqa: S311 - a load, not a secret
     said: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     abused: Counter[str] = Counter()
     client = Client(await Bus.open(victim.address))
-    client.ears += [observer.heard, lambda _path, _interface, member, _body: said.update([member])]
+    client.listeners += [
+        observer.heard,
+        lambda _path, _interface, member, _body: said.update([member]),
+    ]
     await client.listen()
     callers = [Client(await Bus.open(victim.address)) for _ in range(CALLERS)]
     loads = [asyncio.create_task(load(caller, bundles, chance, outcomes)) for caller in callers]
     over, samples, deaths, finish = Event(), [sample(victim, 0)], 0, time.monotonic() + SECONDS
-    hostile = Thread(target=abuse, args=(victim.address, over, abused))
-    hostile.start()
+    attacker = Thread(target=abuse, args=(victim.address, over, abused))
+    attacker.start()
     try:
         while time.monotonic() < finish:
-            with standin_dobby(victim.address, tmp_path, durations=QUICK) as dobby:
+            with fake_dobby(victim.address, tmp_path, durations=QUICK) as dobby:
                 await client.until(lambda: observer.properties["DobbyAvailable"])
-                await asyncio.sleep(chance.uniform(0.0, 2.0))  # at any moment
+                await asyncio.sleep(chance.uniform(0.0, 2.0))  # at a random moment
                 await die(dobby, chance)
                 await client.until(
                     lambda: observer.properties["DobbyStatus"] == "absent" and not observer.objects
@@ -134,7 +138,7 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
             deaths += 1
             client.signals.clear()
             assert (observer.complaints, observer.objects) == ([], {})
-            # Each start that Dobby told of is told once, and each has had its end.
+            # Each Started of Dobby was announced once, and each container has had its end.
             assert (
                 said["Started"]
                 == said["onContainerStarted"]
@@ -142,11 +146,11 @@ async def test_a_long_life(attack: Attack, tmp_path: Path) -> None:
                 == observer.ended
             )
             samples.append(sample(victim, deaths))
-        with standin_dobby(victim.address, tmp_path, durations=QUICK):
+        with fake_dobby(victim.address, tmp_path, durations=QUICK):
             await client.until(lambda: observer.properties["DobbyAvailable"])
             await end(loads)
             over.set()
-            await asyncio.to_thread(hostile.join)
+            await asyncio.to_thread(attacker.join)
             await check_truth(client, observer)
     finally:
         over.set()

@@ -1,4 +1,4 @@
-"""What we send and the bus does not take: from a full socket buffer of ours, and for a listener who does not read."""
+"""Output that the bus does not take: our socket buffer is full, or a listener does not read."""
 
 import ctypes
 import os
@@ -17,14 +17,15 @@ from dbus_fast import Message, MessageType, Variant
 
 from ocibridge.systemd.message_ids import MessageId
 from tests.fake_dobby.observer import Observer
-from tests.fake_dobby.processes import Process, ocibridge, private_bus, standin_dobby
-from tests.robustness.conftest import Victim, start_by_others, unit_environment, until_owned
+from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Victim, start_by_others, unit_environment
 from tests.robustness.liar import Liar
 from tests.robustness.waits import driver
 from tests.robustness.wire import OURS, Wire
 
-# What setsockopt(2) has to be given for a buffer of 212992 bytes, the default of a stock kernel (socket(7), wmem_max):
-# the kernel doubles it. A daemon that is root, or a machine with a larger wmem_max, has up to 16 MiB, and hides a full buffer.
+# For a buffer of 212992 bytes, a stock kernel's default (socket(7), wmem_max): setsockopt(2)
+# doubles the value. As root, or with a larger wmem_max, the buffer has up to 16 MiB and never fills
+# up here.
 SMALL_BUFFER = 212992 // 2
 CONTAINERS = 500
 BOUND = 60.0
@@ -32,7 +33,7 @@ PIDFD_GETFD = 438  # pidfd_getfd(2), which Python does not wrap
 
 
 def sockets_of(pid: int) -> Iterator[socket.socket]:
-    """A process's connected stream sockets, each for as long as it is looked at."""
+    """The connected Unix stream sockets of a process. Each is open until the next is asked for."""
     process = os.pidfd_open(pid)
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -63,7 +64,7 @@ def shrink_send_buffer(pid: int, address: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as sdbus, and so the observer, has it."""
+    """The value as python-sdbus, and therefore the observer, represents it."""
     if isinstance(value, Variant):
         return value.signature, plain(value.value)
     if isinstance(value, dict):
@@ -72,7 +73,7 @@ def plain(value: Any) -> Any:
 
 
 class Listener:
-    """Hears our signals, and calls nobody."""
+    """Receives our signals, and makes no calls."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -82,7 +83,10 @@ class Listener:
         driver(wire, "AddMatch", "s", f"type='signal',sender='{OURS}'")
 
     def until(self, *, living: int) -> bool:
-        """Until it knows of so many containers; whether it came to that before wire.BOUND has gone by without a signal."""
+        """Until it knows that many containers.
+
+        Returns false if no signal came for wire.BOUND seconds before that.
+        """
         try:
             while len(self.observer.objects) != living:
                 message = self._wire.next()
@@ -101,7 +105,10 @@ class Listener:
 
 
 def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
-    """Dobby dies with 500 containers: somebody who only listens hears each end, with nobody calling us."""
+    """Dobby dies with 500 containers.
+
+    A listener receives each end although no call wakes us.
+    """
     with ExitStack() as stack:
         address = stack.enter_context(private_bus("system"))
         listener = Listener(stack.enter_context(Wire(address)))
@@ -109,7 +116,7 @@ def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
         environment = {"RUNTIME_DIRECTORY": str(tmp_path)} | unit_environment()
         bridge = stack.enter_context(ocibridge(address, environment=environment, stderr=log))
         until_owned(address)
-        dobby = stack.enter_context(standin_dobby(address, tmp_path))
+        dobby = stack.enter_context(fake_dobby(address, tmp_path))
         until_owned(address, "org.rdk.dobby")
         start_by_others(Victim(address, bridge, tmp_path / "log", "reply"), CONTAINERS)
         assert listener.until(living=CONTAINERS)
@@ -131,9 +138,9 @@ def test_every_end_is_heard_through_a_small_buffer(tmp_path: Path) -> None:
         assert bridge.end() == 0
 
 
-QUOTA = 1_000_000  # of dbus-daemon(1), max_incoming_bytes; a stock system bus has 127 MiB
-LIVES = 3000  # whose signals are more than that
-# What may be told besides.
+QUOTA = 1_000_000  # max_incoming_bytes of dbus-daemon(1); a stock system bus has 127 MiB
+RUNS = 3000  # containers whose signals exceed the quota
+# Entries that are fine besides the expected one.
 USUAL = {
     MessageId.CONTAINER_FAILED,
     MessageId.CONTAINER_RESTARTED,
@@ -155,7 +162,7 @@ sys.exit(entry.main())
 
 
 class Journald:
-    """Takes the entries that are sent to it, until its `with` block is left."""
+    """Receives journal entries inside its `with` block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -179,7 +186,7 @@ class Journald:
             self.entries.append(entry.decode())
 
     def message_ids(self) -> list[str]:
-        """Of all entries so far that have one, in order."""
+        """The MESSAGE_IDs of the entries so far, in order."""
         return [
             line.removeprefix("MESSAGE_ID=")
             for entry in self.entries
@@ -188,8 +195,8 @@ class Journald:
         ]
 
 
-def lives(liar: Liar, count: int) -> None:
-    """So many containers start, and end."""
+def run_containers(liar: Liar, count: int) -> None:
+    """Starts and ends of that many containers."""
     for number in range(count):
         liar.signal("Started", "is", 1 + number % 1000, f"c{number}")
         liar.signal("StoppedWithStatus", "isi", 1 + number % 1000, f"c{number}", 0)
@@ -197,7 +204,7 @@ def lives(liar: Liar, count: int) -> None:
 
 
 def empty(call: Message) -> Message | None:
-    """A Dobby without containers."""
+    """The replies of a Dobby without containers."""
     answers: dict[str, tuple[str, list[Any]]] = {
         "List": ("aias", [[], []]),
         "GetState": ("i", [0]),
@@ -208,7 +215,7 @@ def empty(call: Message) -> Message | None:
 
 
 def jammed(address: str, directory: Path, journal: Path) -> int | None:
-    """The exit code of a daemon whose signals are not taken from it any more; None where it goes on."""
+    """The exit code of a daemon whose output the bus stopped reading. None if it keeps running."""
     with ExitStack() as stack:
         silent = stack.enter_context(Wire(address))
         driver(silent, "AddMatch", "s", f"type='signal',sender='{OURS}'")
@@ -219,13 +226,13 @@ def jammed(address: str, directory: Path, journal: Path) -> int | None:
             "RUNTIME_DIRECTORY": str(directory),
             "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
         } | unit_environment()
-        environment |= {"WATCHDOG_USEC": "30000000"}  # as the unit has it
+        environment |= {"WATCHDOG_USEC": "30000000"}  # as in the unit
         arguments = [sys.executable, "-c", WITH_JOURNAL, str(journal), "--bus", address]
         bridge = stack.enter_context(Process(arguments, environment, stderr=log))
         until_owned(address)
         honest = stack.enter_context(Wire(address))
         assert honest.is_served()
-        lives(liar, LIVES)
+        run_containers(liar, RUNS)
         try:
             return bridge.child.wait(BOUND)
         except subprocess.TimeoutExpired:
@@ -239,21 +246,22 @@ def jammed(address: str, directory: Path, journal: Path) -> int | None:
 
 @pytest.mark.timeout(180)
 def test_a_bus_that_reads_from_us_no_longer(tmp_path: Path) -> None:
-    """A listener does not read. What he has not taken is charged to us, and the bus stops reading from us: that is noticed.
+    """A listener does not read, its backlog is charged to us, and the bus stops reading from us.
 
-    Then only a fresh connection helps: one entry with a MESSAGE_ID of its own, and exit 69, after which systemd starts us anew.
+    Only a new connection helps. The daemon logs one entry with its own MESSAGE_ID and exits with
+    69, after which systemd restarts it.
     """
     with private_bus("system", {"max_incoming_bytes": QUOTA}) as address:
         with Journald(tmp_path / "journald") as journald:
             code = jammed(address, tmp_path, journald.path)
         assert code == os.EX_UNAVAILABLE
-        (told,) = [each for each in journald.message_ids() if each not in USUAL]
-        assert told not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
+        (message_id,) = [each for each in journald.message_ids() if each not in USUAL]
+        assert message_id not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
         with Wire(address) as honest:
             until = time.monotonic() + BOUND
             while driver(
                 honest, "NameHasOwner", "s", OURS
-            ):  # the bus notices the end of a connection that it does not read
+            ):  # the bus notices late that a connection it does not read was closed
                 assert time.monotonic() < until
         with (
             ocibridge(address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}),

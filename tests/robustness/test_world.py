@@ -1,4 +1,4 @@
-"""The system around gives way: the bus, the disk, descriptors, memory, time."""
+"""The system around fails: the bus, the disk, descriptors, memory, time."""
 
 import os
 import random
@@ -11,23 +11,26 @@ from typing import Any
 import pytest
 
 from tests.fake_dobby.bundles import make_bundle
-from tests.fake_dobby.processes import ocibridge, private_bus, standin_dobby
-from tests.robustness.conftest import Attack, until_owned
+from tests.fake_dobby.processes import fake_dobby, ocibridge, private_bus, until_owned
+from tests.robustness.conftest import Attack
 from tests.robustness.cutter import Cutter
 from tests.robustness.wire import INTERFACE, Wire
 
 BOUND = 20
 STANDARD = "org.freedesktop.DBus.Error."
-# From the first byte of the authentication, over each message of the start, into a life with calls under way.
+# From the first byte of the authentication, through the start, to calls in flight.
 CUTS = [*range(0, 400, 50), *range(400, 4000, 300), *range(4000, 40000, 6000)]
 
 
 @pytest.mark.parametrize("sent", CUTS)
 def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
-    """It ends with the code that makes systemd start it again, says why once, and never with a traceback."""
+    """It exits with the code that makes systemd restart it, and logs the reason once.
+
+    There is never a traceback.
+    """
     log = tmp_path / "log"
     bundle = str(make_bundle(tmp_path, "sleep"))
-    with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
+    with private_bus("system") as address, fake_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
         options: dict[str, Any] = {
             "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
@@ -39,7 +42,7 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
             ocibridge(cutter.address, **options) as bridge,
         ):
             number = 0
-            while bridge.child.poll() is None:  # each of its answers brings the end nearer
+            while bridge.child.poll() is None:  # each reply brings the cut nearer
                 number += 1
                 caller.outcome("startContainer", "ssssas", (f"a{number}", bundle, "", "", []))
                 caller.call("stopContainer", "sb", (f"a{number}", True))
@@ -48,17 +51,17 @@ def test_the_bus_lost_at_any_point(tmp_path: Path, sent: int) -> None:
     said = log.read_text()
     for word in ("Traceback", "unforeseen", "never retrieved", "give up"):
         assert word not in said
-    told = (
+    reasons = (
         "cannot open bus",
         "before ocibridge was ready",
         "does not give us the name",
         "closed the connection",
     )
-    assert sum(said.count(text) for text in told) == 1, said
+    assert sum(said.count(text) for text in reasons) == 1, said
 
 
 def test_a_full_disk(attack: Attack, tmp_path: Path) -> None:
-    """What is known of bundles cannot be kept: said once, and nothing else suffers."""
+    """Provenance cannot be stored. That is logged once, and nothing else is affected."""
     victim = attack()
     bundle = str(make_bundle(tmp_path, "sleep"))
     with victim.caller() as caller:
@@ -77,10 +80,13 @@ def test_a_full_disk(attack: Attack, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("free", [0, 1, 8])
 def test_few_descriptors(tmp_path: Path, free: int) -> None:
-    """Too few for a bundle to be read: the start is refused, for it might be one that kills Dobby; the rest goes on."""
+    """Too few to read a bundle.
+
+    The start is refused, since the bundle might crash Dobby. Everything else works.
+    """
     log = tmp_path / "log"
     plain = str(make_bundle(tmp_path, "plain", plugins=False))
-    with private_bus("system") as address, standin_dobby(address, tmp_path), log.open("wb") as file:
+    with private_bus("system") as address, fake_dobby(address, tmp_path), log.open("wb") as file:
         until_owned(address, "org.rdk.dobby")
         options: dict[str, Any] = {
             "environment": {"RUNTIME_DIRECTORY": str(tmp_path)},
@@ -99,31 +105,37 @@ def test_few_descriptors(tmp_path: Path, free: int) -> None:
             assert outcomes <= {"reply", f"{STANDARD}LimitsExceeded"}
             assert free == 1 or ("reply" in outcomes) == (
                 free > 1
-            )  # 1 is for a folder or a file, and now and then for both
-            told = {
+            )  # 1 is enough for a folder or a file, but not always for both
+            infos = {
                 caller.outcome("getContainerInfo", "s", (f"a{number}",)) for number in range(20)
             }
-            assert told <= {f"{STANDARD}NotSupported", f"{INTERFACE}.Error.NoSuchContainer"}
+            assert infos <= {f"{STANDARD}NotSupported", f"{INTERFACE}.Error.NoSuchContainer"}
             assert caller.is_served()
             assert bridge.end() == 0
     assert "Traceback" not in log.read_text()
 
 
 def test_frozen_for_longer_than_dobby_may_be_silent(attack: Attack, tmp_path: Path) -> None:
-    """As in a suspend, or in a frozen cgroup: what has come meanwhile is read before anybody is called dead."""
+    """As after a suspend, or in a frozen cgroup.
+
+    Pending replies are read before Dobby is declared stalled.
+    """
     victim = attack(sweep_interval="50ms")
     slow = str(make_bundle(tmp_path, "slow-start", start="1500"))
     with victim.caller() as caller:
         asked = caller.call("startContainer", "ssssas", ("slow", slow, "", "", []))
         with victim.process.frozen():
-            time.sleep(6)  # as long as a silence of Dobby's that would be a stall
+            time.sleep(6)  # as long as it takes to declare Dobby stalled
         assert caller.reply(asked).signature == "i"
         assert caller.outcome("stopContainer", "sb", ("slow", True)) == "reply"
     assert "stopped answering" not in victim.log.read_text()
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """What is kept over a restart is never half there: of 10 deaths in the middle of starts, none makes Dobby's."""
+    """The stored provenance is never half-written.
+
+    Of 10 kills in the middle of starts, none makes a later call kill Dobby.
+    """
     chance = random.Random()  # noqa: S311 - a load, not a secret
     environment = {"RUNTIME_DIRECTORY": str(tmp_path)}
     bundles = [
@@ -133,7 +145,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
         private_bus("system") as address,
-        standin_dobby(address, tmp_path) as dobby,
+        fake_dobby(address, tmp_path) as dobby,
         Wire(address) as caller,
         log.open("wb") as file,
     ):

@@ -1,10 +1,11 @@
-"""How long an honest caller waits beside each flood, and what the flood costs the daemon in memory.
+"""How long an honest caller waits beside each flood, and what memory the flood costs the daemon.
 
 By hand, with ocibridge running: python -m tests.robustness.waits ADDRESS [SECONDS [UID [KIND...]]]
-prints one line of JSON a flood. UID: the user who floods (default 65534, nobody); needs root.
+prints one line of JSON per flood. UID: the user who floods (default 65534, nobody); needs root.
 
-The figure is compared with the *floor*: the same caller's waits while the same kind of flood goes to a name that only
-reads and drops it. So a slow or busy machine does not decide the outcome, and no wall time is a criterion by itself.
+The figure is compared with the *floor*: the waits of the same caller while the same kind of flood
+goes to a name that only reads and discards it. So a slow or busy machine does not decide the
+outcome, and no wall time is a criterion by itself.
 """
 
 import json
@@ -15,31 +16,32 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from dbus_fast import Message
 
+from tests.fake_dobby.processes import memory_kib
 from tests.robustness.flood import CALLS, UNREAD
 from tests.robustness.wire import DRIVER, OURS, Wire
 
 NOBODY: Final = 65534
 SINK: Final = "org.example.Sink"
 TICK: Final = 0.01  # seconds between two honest calls
-SETTLED: Final = 180.0  # seconds in which the daemon must have recovered from a flood, so that the next can be measured
+SETTLED: Final = 180.0  # seconds after a flood within which the daemon must have recovered
 # The criterion: p99 below this, or below so many times the floor's.
 TARGET_MS: Final = 100.0
 FACTOR: Final = 5.0
-LEAST_CALLS: Final = 20
-LEAST_FLOOD: Final = 1000
+MIN_CALLS: Final = 20
+MIN_FLOOD: Final = 1000
 GROWTH_KIB: Final = 32 << 10
 KINDS: Final = (*CALLS, *(f"{kind}{UNREAD}" for kind in CALLS))
 Figures = dict[str, Any]
 
 
 def driver(wire: Wire, member: str, signature: str = "", *body: Any) -> Any:
-    """Ask the bus itself; the first value of its reply."""
+    """Call the bus itself. Returns the first value of its reply."""
     call = Message(
         destination=DRIVER,
         path="/org/freedesktop/DBus",
@@ -52,17 +54,8 @@ def driver(wire: Wire, member: str, signature: str = "", *body: Any) -> Any:
     return answer.body[0] if answer.body else None
 
 
-def memory_kib(pid: int, field: str) -> int:
-    """VmRSS or VmHWM; 0 for a process that has ended."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1])
-    return 0
-
-
 class Honest:
-    """Calls one after another, at least TICK apart, and notes how long each took and how it ended."""
+    """Calls in turn, at least TICK apart. Records how long each took and how it ended."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -72,11 +65,11 @@ class Honest:
         self.outcomes: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Leave the bus."""
+        """Disconnect."""
         self._wire.__exit__(None, None, None)
 
     def call(self) -> bool:
-        """One call, noted; whether it was answered."""
+        """Make and record one call. Returns whether it was answered."""
         time.sleep(max(0.0, self._next - time.monotonic()))
         begin = time.monotonic()
         self._next = begin + TICK
@@ -85,7 +78,8 @@ class Honest:
         except (
             OSError,
             EOFError,
-        ) as failure:  # no answer within wire.BOUND: the figure is too small, and bad enough
+            # no reply within wire.BOUND: the recorded time is too short, but long enough to fail
+        ) as failure:
             outcome = type(failure).__name__
             self.close()
             self._wire = Wire(self._address)
@@ -94,10 +88,11 @@ class Honest:
         return outcome == "reply"
 
     def quantiles_ms(self) -> tuple[float, float, float]:
-        """p50, p99 and the longest, over all moments at which somebody might have called.
+        """p50, p99 and the maximum, over all moments at which a caller might have called.
 
-        A long wait counts once for each TICK that it lasted: a caller who waits does not call again meanwhile, and one
-        wait of a minute would else be one sample among hundreds of good ones.
+        A long wait counts once per TICK that it lasted. A caller who waits does not call again
+        meanwhile, so one wait of a minute would otherwise be one sample among hundreds of good
+        ones.
         """
         tick = TICK * 1e3
         waits = sorted(
@@ -110,7 +105,7 @@ class Honest:
 def flooding(
     address: str, kind: str, seconds: float, to: str, uid: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A flood by that user, from a process of its own; entered once it flows."""
+    """Runs a flood by that user, in a process of its own. Entered once the flood has begun."""
     other: dict[str, Any] = (
         {"user": uid, "group": uid, "extra_groups": []} if uid != os.geteuid() else {}
     )
@@ -135,18 +130,21 @@ def flooding(
 def waits_beside(
     address: str, kind: str, seconds: float, *, to: str = OURS, uid: int = NOBODY
 ) -> Figures:
-    """The figures of one flood. Returns once the daemon serves again as before. Raises AssertionError where it does not."""
+    """The figures of one flood.
+
+    Returns once the daemon serves again as before. Raises AssertionError if it does not.
+    """
     honest = Honest(address)
     with Wire(address) as wire:
         pid = driver(wire, "GetConnectionUnixProcessID", "s", OURS)
         before = memory_kib(pid, "VmRSS")
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM begins anew: proc(5)
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM: proc(5)
         with flooding(address, kind, seconds, to, uid) as child:
             while child.poll() is None:
                 honest.call()
             assert child.stdout is not None
             sent = json.loads(child.stdout.readline())
-        # What the flood has left behind delays the next call as well: it counts.
+        # The backlog of the flood delays the next call as well, and counts.
         calls, begin = len(honest.waits_ms), time.monotonic()
         while not honest.call() and time.monotonic() < begin + SETTLED:
             pass
@@ -165,30 +163,29 @@ def waits_beside(
 
 
 def complaints(figures: Figures, floor: Figures) -> list[str]:
-    """What is wrong with these figures."""
+    """Which criteria these figures miss."""
     limit = max(TARGET_MS, FACTOR * floor["p99_ms"])
     found = {
-        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is {floor['p99_ms']}": figures[
-            "p99_ms"
-        ]
-        > limit,
+        f"p99 {figures['p99_ms']} ms (max {figures['max_ms']}), the floor's is "
+        f"{floor['p99_ms']}": figures["p99_ms"] > limit,
         f"{figures['calls']} honest calls, beside the floor {floor['calls']}": figures["calls"]
-        < min(LEAST_CALLS, floor["calls"] / FACTOR),
+        < min(MIN_CALLS, floor["calls"] / FACTOR),
         f"honest calls ended so: {figures['outcomes']}": set(figures["outcomes"]) != {"reply"},
         f"memory {figures['rss_before_kib']} → {figures['rss_peak_kib']} KiB": figures[
             "rss_peak_kib"
         ]
         > figures["rss_before_kib"] + GROWTH_KIB,
         "it was restarted": figures["restarted"],
-        f"only {figures['messages']} messages: no flood": figures["messages"] < LEAST_FLOOD,
+        f"only {figures['messages']} messages: no flood": figures["messages"] < MIN_FLOOD,
     }
     return [f"{figures['kind']}: {what}" for what, wrong in found.items() if wrong]
 
 
 def judged(address: str, kind: str, seconds: float, floor: Figures, uid: int = NOBODY) -> Figures:
-    """The figures of one flood with `complaints`; where there are any, it is tried once more, beside a floor of its own.
+    """The figures of one flood, with `complaints`.
 
-    On a small machine that has something else to do, one try proves little.
+    If there are any, it is tried once more, beside a floor of its own: on a small, busy machine one
+    try proves little.
     """
     figures = waits_beside(address, kind, seconds, uid=uid)
     found = complaints(figures, floor)
@@ -202,7 +199,7 @@ def judged(address: str, kind: str, seconds: float, floor: Figures, uid: int = N
 
 @contextmanager
 def sink(address: str) -> Iterator[None]:
-    """SINK on that bus: reads and drops, in a process of its own."""
+    """Runs SINK on that bus, in a process of its own."""
     arguments = [sys.executable, "-m", "tests.robustness.waits", "sink", address]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, bufsize=0) as child:
         try:
@@ -214,7 +211,7 @@ def sink(address: str) -> Iterator[None]:
 
 
 def be_sink(address: str) -> None:
-    """Own SINK, and drop all that comes."""
+    """Own SINK, and discard all that arrives."""
     with Wire(address) as wire:
         assert driver(wire, "RequestName", "su", SINK, 4) == 1
         print("owned", flush=True)
@@ -225,7 +222,7 @@ def be_sink(address: str) -> None:
 
 
 def measure(address: str, seconds: float, uid: int, kinds: tuple[str, ...]) -> Iterator[Figures]:
-    """All these floods, one after another, and the floors before them."""
+    """Measure these floods in turn, and their floors first."""
     with sink(address):
         floors = {}
         for suffix in ("", UNREAD):
@@ -239,14 +236,18 @@ def measure(address: str, seconds: float, uid: int, kinds: tuple[str, ...]) -> I
 
 
 def table(rows: list[Figures]) -> str:
-    """For people to read."""
+    """A table for people."""
     lines = [
-        "flood                       p50 ms    p99 ms    max ms   floor p99     calls   flood/s  conns  RSS MiB  first try: p99, max"
+        (
+            "flood                       p50 ms    p99 ms    max ms   floor p99     calls"
+            "   flood/s  conns  RSS MiB  first try: p99, max"
+        )
     ]
     for row in rows:
         first = row.get("first_try")
         lines.append(
-            f"{row['kind']:<24}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['max_ms']:>10}{row.get('floor_p99_ms', ''):>12}{row['calls']:>10}"
+            f"{row['kind']:<24}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['max_ms']:>10}"
+            f"{row.get('floor_p99_ms', ''):>12}{row['calls']:>10}"
             f"{row['flood_per_s']:>10}{row['connections']:>7}{row['rss_peak_kib'] / 1024:>9.1f}"
             + (f"  {first['p99_ms']}, {first['max_ms']}" if first else "")
         )
@@ -254,7 +255,7 @@ def table(rows: list[Figures]) -> str:
 
 
 def main(address: str, seconds: str = "1.5", uid: str = str(NOBODY), *kinds: str) -> None:
-    """Measure; one line of JSON a flood."""
+    """Measure, and print one line of JSON per flood."""
     for figures in measure(address, float(seconds), int(uid), kinds or KINDS):
         print(json.dumps(figures), flush=True)
 

@@ -1,4 +1,7 @@
-"""A connection to the bus by hand: any message that dbus-fast can put into bytes, without what a library keeps one from doing."""
+"""A raw connection to the bus.
+
+It sends any message that dbus-fast can serialise, also those that client libraries refuse.
+"""
 
 import os
 import socket
@@ -17,7 +20,7 @@ BOUND = 20.0
 
 
 class Wire:
-    """One connection; all its calls are blocking, and bounded by `BOUND` seconds."""
+    """One connection. Its calls block, for `BOUND` seconds at most."""
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -29,7 +32,7 @@ class Wire:
         self._stream: Any = self.socket.makefile("rb", buffering=0)
         self._serial = 0
         self._replies: dict[int, Message] = {}
-        self.others: list[Message] = []  # what else has come meanwhile: signals
+        self.others: list[Message] = []  # other messages received meanwhile: signals
         self.name: str = self.ask(
             Message(destination=DRIVER, path="/", interface=DRIVER, member="Hello")
         ).body[0]
@@ -52,7 +55,7 @@ class Wire:
             seen += self.socket.recv(1)
 
     def send(self, message: Message, fds: tuple[int, ...] = ()) -> int:
-        """Send it; its serial."""
+        """Send it. Returns its serial."""
         self._serial += 1
         message.serial = self._serial
         message.unix_fds = list(fds)
@@ -69,7 +72,7 @@ class Wire:
     def call(
         self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any
     ) -> int:
-        """Send a call, of ocibridge unless told otherwise; its serial."""
+        """Send a call, to ocibridge by default. Returns its serial."""
         where = {"destination": OURS, "path": PATH, "interface": INTERFACE} | other
         return self.send(Message(member=member, signature=signature, body=list(body), **where))
 
@@ -84,18 +87,21 @@ class Wire:
         return self._replies.pop(serial)
 
     def next(self) -> Message:
-        """The next message of any kind. Raises EOFError where the bus, or `hang_up`, has closed the connection."""
+        """The next message of any kind.
+
+        Raises EOFError once the bus or `hang_up` has closed the connection.
+        """
         message: Message | None = Unmarshaller(self._stream).unmarshall()
         if message is None:
             raise EOFError("the bus has closed the connection")
         return message
 
     def hang_up(self) -> None:
-        """End the connection, under whoever reads from it."""
+        """Shut the connection down, also under a blocked reader."""
         self.socket.shutdown(socket.SHUT_RDWR)
 
     def ask(self, message: Message) -> Message:
-        """Send a call, and await its reply."""
+        """Send a call, and wait for its reply."""
         return self.reply(self.send(message))
 
     def outcome(

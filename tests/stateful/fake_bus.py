@@ -1,4 +1,4 @@
-"""Stands in for the bus, as far as what we announce goes: every signal to one observer, and GetManagedObjects."""
+"""Replaces the bus for what we announce: each signal goes to one observer."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.fake_dobby.observer import Observer
 
 
 class FakeBus:
-    """What `Announcer` and `Containers` use of `ocibridge.bus.Bus`."""
+    """The part of `Bus` that `Announcer` and `ContainerObjects` use."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -34,7 +34,7 @@ class FakeBus:
         self.emit(OBJECT_PATH, OBJECT_MANAGER, "InterfacesRemoved", "", path, [served.name])
 
     def managed_objects(self) -> dict[str, dict[str, Any]]:
-        """What GetManagedObjects would answer now."""
+        """What GetManagedObjects would return now."""
         return {
             path: {p.name: p.read() for p in interface.properties}
             for path, interface in self._served.items()

@@ -1,47 +1,53 @@
-"""What the mirror must show, said plainly: one record a container, and for each question the ids named since it went out."""
+"""The expected state of the mirror, computed in the plainest way.
+
+One record per container. For each query to Dobby, the ids that signals have named since it was
+sent.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-Origin = tuple[str, str]  # what started it, and a path that is that start's own
+Origin = tuple[str, str]  # what started it, and a path unique to that start
 UNKNOWN: Origin = ("unknown", "")
 
 
 @dataclass(eq=False)
 class Question:
-    """Something that we have asked Dobby. `named`: the ids that signals have named since, of which the answer says nothing."""
+    """A query in flight.
+
+    `named`: ids that signals have named since it was sent. Its reply is outdated for these.
+    """
 
     kind: str
     about: Any = None
-    asked: int = 0
+    as_of: int = 0
     named: set[str] = field(default_factory=set)
-    doubts_then: set[int] = field(
-        default_factory=set
-    )  # those that were there already when this was asked
+    serials_then: set[int] = field(default_factory=set)  # those open when it was sent
     settles: Any = None
-    for_picture: bool = False
+    for_snapshot: bool = False
     restarts: bool = False
 
 
 @dataclass
 class Thing:
-    """A container, as far as we have been told."""
+    """A container, as far as we know."""
 
     name: str
     number: int
     origin: Origin
     seen_start: bool
-    told: bool = False
+    announced: bool = False
     word: str = "Running"
     status: int | None = None
-    stops: list[list[Any]] = field(default_factory=list)  # who asked, and whether it is under way
-    doubt: int = 0  # the number of the doubt whether it has ended
-    odd: int = 0  # the number of the doubt whether it is Invalid
+    # who requested it, and whether it is in flight
+    stops: list[list[Any]] = field(default_factory=list)
+    unconfirmed: int = 0  # number of the question whether it has ended
+    odd: int = 0  # number of the question whether it is Invalid
     hidden: bool = False
-    held: int = 0  # the number of the holding, while Dobby may be leaving as well
-    gone: bool = False  # it has ended, and that is held back
+    held: int = 0  # number of the hold, while Dobby may be shutting down as well
+    gone: bool = False  # it has ended, and the end is held back
 
-    def shown(self) -> str:
+    def substate(self) -> str:
         return (
             "Stopping"
             if self.word == "Running" and any(active for _, active in self.stops)
@@ -50,28 +56,28 @@ class Thing:
 
 
 class PlainModel:
-    """Told of every message in the order of its delivery."""
+    """Receives every message in the order of its delivery."""
 
     def __init__(self) -> None:
         self.status = "absent"
         self.things: dict[str, Thing] = {}
         self.starting: dict[str, Origin] = {}
         self.ends: list[tuple[Any, ...]] = []
-        self.doubts = 0
+        self.serial = 0
         self.open: list[Question] = []
 
     def listing(self) -> list[tuple[Any, ...]]:
         return sorted(
-            (t.name, t.number, t.shown(), t.origin, t.seen_start)
+            (t.name, t.number, t.substate(), t.origin, t.seen_start)
             for t in self.things.values()
             if not (t.hidden or t.gone)
         )
 
     def count(self) -> int:
-        return sum(t.told for t in self.things.values())
+        return sum(t.announced for t in self.things.values())
 
     def ask(self, question: Question) -> None:
-        question.doubts_then = set(range(1, self.doubts + 1))
+        question.serials_then = set(range(1, self.serial + 1))
         self.open.append(question)
 
     def name(self, name: str) -> None:
@@ -83,7 +89,7 @@ class PlainModel:
         found = self.things.get(name)
         return found if found is not None and found.number == number and not found.gone else None
 
-    # Dobby's life.
+    # Dobby's owner.
 
     def lost(self) -> None:
         self.status = "absent"
@@ -92,12 +98,12 @@ class PlainModel:
         self.starting.clear()
         self.open.clear()
 
-    def pictured(self) -> None:
+    def snapshot_taken(self) -> None:
         for thing in self.things.values():
-            thing.told = thing.told or not (thing.hidden or thing.gone)
+            thing.announced = thing.announced or not (thing.hidden or thing.gone)
         self.status = "ready"
 
-    # What is there.
+    # Containers.
 
     def new(self, name: str, number: int, origin: Origin, *, seen_start: bool) -> Thing:
         if name in self.things:
@@ -109,11 +115,11 @@ class PlainModel:
 
     def is_in(self, thing: Thing, word: str) -> None:
         thing.word, thing.hidden, thing.odd = word, False, 0
-        thing.told = thing.told or self.status != "starting"
+        thing.announced = thing.announced or self.status != "starting"
 
     def end(self, thing: Thing, how: str) -> None:
         del self.things[thing.name]
-        if not thing.told:
+        if not thing.announced:
             return
         killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
         exited = (
@@ -121,7 +127,9 @@ class PlainModel:
             if thing.status is not None and not thing.status & 0x7F
             else 0
         )
-        if (thing.doubt or thing.status is not None) and not (how == "dobby-gone" and thing.held):
+        if (thing.unconfirmed or thing.status is not None) and not (
+            how == "dobby-gone" and thing.held
+        ):
             how = "said"
         if how != "dobby-gone" and thing.stops:
             how = "requested"
@@ -141,7 +149,7 @@ class PlainModel:
             self.end(thing, how)
 
     def release(self, name: str) -> None:
-        """Somebody has to know."""
+        """A caller needs to know."""
         thing = self.things.get(name)
         if thing is not None:
             thing.held = 0
@@ -161,13 +169,13 @@ class PlainModel:
         )
         self.is_in(thing, "Running")
 
-    def status_told(self, number: int, name: str, status: int) -> None:
+    def status_reported(self, number: int, name: str, status: int) -> None:
         thing = self.thing(name, number)
         if thing is not None:
             thing.status, thing.held = status, 0
             if status & 0x7F in {9, 15} and not thing.stops:
-                self.doubts += 1
-                thing.held = self.doubts
+                self.serial += 1
+                thing.held = self.serial
 
     def stopped(self, number: int, name: str) -> None:
         self.name(name)
@@ -175,8 +183,8 @@ class PlainModel:
         if thing is not None and thing.origin[0] == "bundle":
             self.conclude(thing, "said")
         elif thing is not None:
-            self.doubts += 1
-            thing.doubt = self.doubts
+            self.serial += 1
+            thing.unconfirmed = self.serial
 
     def state_signalled(self, number: int, name: str, word: str) -> None:
         thing = self.thing(name, number)
@@ -184,7 +192,7 @@ class PlainModel:
             self.name(name)
             self.is_in(thing, word)
 
-    # Answers.
+    # Replies.
 
     def listed(self, question: Question, entries: list[tuple[int, str]]) -> None:
         for number, name in entries:
@@ -197,16 +205,16 @@ class PlainModel:
         for name, thing in sorted(self.things.items()):
             if name in names or name in question.named or thing.gone:
                 continue
-            if thing.doubt:
+            if thing.unconfirmed:
                 self.conclude(thing, "said")
             else:
                 thing.hidden = True
 
     def present(self, question: Question, thing: Thing) -> None:
         thing.hidden = False
-        if thing.doubt in question.doubts_then:
-            thing.doubt, thing.status, thing.seen_start, thing.held = 0, None, True, 0
-        if thing.odd in question.doubts_then:
+        if thing.unconfirmed in question.serials_then:
+            thing.unconfirmed, thing.status, thing.seen_start, thing.held = 0, None, True, 0
+        if thing.odd in question.serials_then:
             self.is_in(thing, "Invalid")
 
     def state_seen(self, question: Question, number: int, word: str) -> None:
@@ -214,8 +222,8 @@ class PlainModel:
         if thing is None or thing.gone or thing.name in question.named:
             return
         if word == "Invalid":
-            self.doubts += 1
-            thing.odd = self.doubts
+            self.serial += 1
+            thing.odd = self.serial
         else:
             self.is_in(thing, word)
 
@@ -232,7 +240,9 @@ class PlainModel:
         elif thing is not None and thing.origin == origin:
             thing.origin = UNKNOWN
 
-    def believed(self, name: str, number: int, doubt: int) -> None:
+    def confirmed(self, name: str, number: int, unconfirmed: int) -> None:
         thing = self.thing(name, number)
-        if thing is not None and (thing.hidden or (doubt and thing.doubt == doubt)):
+        if thing is not None and (
+            thing.hidden or (unconfirmed and thing.unconfirmed == unconfirmed)
+        ):
             self.conclude(thing, "lost")

@@ -1,6 +1,7 @@
-"""A random machine plays Dobby (design 6): after every step the mirror is what the plain model says, and what we announce is it.
+"""Hypothesis plays Dobby and its clients at random (docs/design.md, The mirror).
 
-`OCIBRIDGE_SOAK_SECONDS` makes it run for that long (`make soak`).
+After every step the mirror must equal the plain model, and what we announce must equal the mirror.
+`OCIBRIDGE_SOAK_SECONDS` sets for how long it runs (`make soak`).
 """
 
 import itertools
@@ -34,18 +35,18 @@ from tests.stateful.plain_model import PlainModel, Question
 from tests.stateful.world import IDS, World
 
 
-class Machine(World):
-    """Our side: what arrives, what we ask, and what must hold."""
+class MirrorMachine(World):
+    """Our side: what arrives, what we send, and the invariants."""
 
     def __init__(self) -> None:
         super().__init__()
         clock = itertools.count(1000)
-        self.doubts: list[tuple[events.EndUnconfirmed, int]] = []
+        self.unconfirmed: list[tuple[events.EndUnconfirmed, int]] = []
         self.holds: list[tuple[str, events.EndHeld, int]] = []
         self.fresh: list[Any] = []
         self.stops: list[tuple[Container, StopRequest, Any]] = []
         self.ends: list[tuple[Any, ...]] = []
-        self.picture_left = -1
+        self.snapshot_left = -1
         self.observer = Observer()
         self.bus = FakeBus(self.observer)
         self.mirror = Mirror(self.on_event, lambda: next(clock))
@@ -53,7 +54,7 @@ class Machine(World):
         self.announcer = Announcer(cast("Bus", self.bus), self.mirror, containers, lambda *_: None)
         self.model = PlainModel()
 
-    # What the daemon does with events.
+    # What the event router does with events.
 
     def on_event(self, event: events.Event) -> None:
         self.announcer.on_event(event)
@@ -72,13 +73,13 @@ class Machine(World):
     def see(self, kind: type[Any], *rest: Any) -> None:
         self.mirror.observe(kind(self.mirror.owner, *rest))
 
-    def look_into(self) -> None:
-        """What the events of one message ask for, once the model has taken it in as well."""
+    def act_on_events(self) -> None:
+        """Act on the events of one message, once the model has processed it too."""
         for event in self.fresh:
             if isinstance(event, events.EndUnconfirmed):
                 thing = self.model.thing(event.id, event.descriptor)
-                self.doubts.append(
-                    (event, 0 if event.unannounced or thing is None else thing.doubt)
+                self.unconfirmed.append(
+                    (event, 0 if event.unannounced or thing is None else thing.unconfirmed)
                 )
             elif isinstance(event, events.EndHeld):
                 self.holds.append(
@@ -93,11 +94,11 @@ class Machine(World):
         self.model.ask(question)
         self.queue.append(question)
 
-    # Dobby lives.
+    # Dobby's side begins.
 
     @initialize(there=st.booleans(), quickly=st.sampled_from([True, True, True, False]))
     def begins(self, there: bool, quickly: bool) -> None:
-        if there or quickly:  # most of what can go wrong needs a Dobby that is ready
+        if there or quickly:  # most faults need a Dobby that is ready
             self.returns(there=there, quickly=quickly)
 
     def catch_up(self) -> None:
@@ -113,7 +114,7 @@ class Machine(World):
             self.mirror.observe(kind(":1.666", number, name))
         self.mirror.observe(observations.DobbyLost(":1.666"))
 
-    # We ask.
+    # Our queries and calls.
 
     @precondition(lambda self: self.model.status == "ready")
     @rule(name=IDS, origin=st.sampled_from([Origin.BUNDLE, Origin.SPEC]))
@@ -149,7 +150,10 @@ class Machine(World):
     @precondition(lambda self: self.stops)
     @rule(refused=st.booleans())
     def a_stop_is_over(self, refused: bool) -> None:
-        """Refused or never sent, or its time is over; where the container has ended this changes nothing."""
+        """It was refused, never sent, or timed out.
+
+        If the container has ended, this changes nothing.
+        """
         container, request, mine = self.stops.pop(0)
         self.mirror.end_stop(container, request, withdrawn=refused)
         mine[1] = False
@@ -159,7 +163,7 @@ class Machine(World):
 
     @precondition(lambda self: self.model.status == "ready")
     @rule(status=st.sampled_from([DobbyStatus.DEAF, DobbyStatus.STALLED]))
-    def is_disturbed(self, status: DobbyStatus) -> None:
+    def is_unhealthy(self, status: DobbyStatus) -> None:
         self.see(observations.StatusSeen, status)
         self.model.status = status.value
 
@@ -167,11 +171,11 @@ class Machine(World):
         lambda self: self.owner and self.owner == self.mirror.owner and self.model.status != "ready"
     )
     @rule()
-    def we_look_at_all(self) -> None:
-        self.picture_left = -1
+    def we_take_a_snapshot(self) -> None:
+        self.snapshot_left = -1
         for question in [*self.queue, *(m[1] for m in self.wire if m[0] == "reply")]:
-            question.for_picture = False
-        self.ask("List", for_picture=True)
+            question.for_snapshot = False
+        self.ask("List", for_snapshot=True)
 
     # The wire.
 
@@ -187,17 +191,17 @@ class Machine(World):
                 self.mirror.observe(observations.DobbyAppeared(owner))
                 self.model.status = "starting"
                 if owner == self.owner:
-                    self.ask("List", for_picture=True)
+                    self.ask("List", for_snapshot=True)
             case ("Lost",):
                 self.see(observations.DobbyLost)
                 self.model.lost()
-                self.picture_left = -1
+                self.snapshot_left = -1
             case ("Started", number, name):
                 self.see(observations.Started, number, name)
                 self.model.started(number, name)
             case ("EndStatus", number, name, status):
                 self.see(observations.EndStatus, number, name, status)
-                self.model.status_told(number, name, status)
+                self.model.status_reported(number, name, status)
             case ("Stopped", number, name):
                 self.see(observations.Stopped, number, name)
                 self.model.stopped(number, name)
@@ -206,65 +210,65 @@ class Machine(World):
                 self.model.state_signalled(number, name, word)
             case ("reply", question, answer):
                 self.answered(question, answer)
-        self.look_into()
+        self.act_on_events()
 
     def answered(self, question: Question, answer: Any) -> None:
         if question not in self.model.open:
-            return  # of a life that has ended
+            return  # of a former owner
         self.model.open.remove(question)
         match question.kind:
             case "List":
-                self.see(observations.Listed, question.asked, tuple(answer))
+                self.see(observations.Listed, question.as_of, tuple(answer))
                 self.model.listed(question, answer)
             case "GetState":
-                self.see(observations.StateSeen, question.asked, question.about, SubState(answer))
+                self.see(observations.StateSeen, question.as_of, question.about, SubState(answer))
                 self.model.state_seen(question, question.about, answer)
             case "Start":
-                self.see(observations.StartAnswered, question.asked, question.about, answer)
+                self.see(observations.StartAnswered, question.as_of, question.about, answer)
                 self.model.start_answered(question, question.about, answer)
             case _:
                 pass
         if question.settles is not None:
-            self.believe(*question.settles)
-        if question.for_picture:
-            self.pictured(question)
+            self.confirm(*question.settles)
+        if question.for_snapshot:
+            self.take_snapshot(question)
 
-    def pictured(self, question: Question) -> None:
+    def take_snapshot(self, question: Question) -> None:
         if question.kind == "List":
-            self.picture_left = len(self.mirror.listing())
+            self.snapshot_left = len(self.mirror.listing())
             for container in self.mirror.listing():
-                self.ask("GetState", container.descriptor, for_picture=True)
+                self.ask("GetState", container.descriptor, for_snapshot=True)
         else:
-            self.picture_left -= 1
-        if self.picture_left == 0:
+            self.snapshot_left -= 1
+        if self.snapshot_left == 0:
             self.see(observations.SnapshotTaken)
-            self.model.pictured()
+            self.model.snapshot_taken()
 
-    # Doubts.
+    # Unconfirmed ends.
 
     @precondition(
         lambda self: (
-            self.doubts and self.model.status == "ready" and self.owner == self.mirror.owner
+            self.unconfirmed and self.model.status == "ready" and self.owner == self.mirror.owner
         )
     )
     @rule()
-    def a_doubt_is_looked_into(self) -> None:
-        doubt = self.doubts.pop(0)
-        if doubt[0].unannounced:
-            self.says_what_has_ended()  # the grace
-        self.ask("List", settles=doubt)
+    def an_unconfirmed_end_is_checked(self) -> None:
+        end = self.unconfirmed.pop(0)
+        if end[0].unannounced:
+            self.says_what_has_ended()  # the grace period
+        self.ask("List", settles=end)
 
-    @precondition(lambda self: self.doubts)
+    @precondition(lambda self: self.unconfirmed)
     @rule()
-    def no_list_settles_a_doubt(self) -> None:
-        doubt = self.doubts.pop(0)
-        if not doubt[0].unannounced:
-            self.believe(*doubt)
+    def no_list_confirms_an_end(self) -> None:
+        end = self.unconfirmed.pop(0)
+        if not end[0].unannounced:
+            self.confirm(*end)
 
-    def believe(self, event: events.EndUnconfirmed, doubt: int) -> None:
+    def confirm(self, event: events.EndUnconfirmed, serial: int) -> None:
         if self.mirror.owner is not None:
             self.see(observations.EndConfirmed, event.id, event.descriptor, event.at)
-            self.model.believed(event.id, event.descriptor, doubt)
+            self.model.confirmed(event.id, event.descriptor, serial)
 
     # Ends that are held back.
 
@@ -277,19 +281,19 @@ class Machine(World):
             self.model.hold_over(event.id, holding)
 
     @rule(name=IDS)
-    def somebody_has_to_know(self, name: str) -> None:
+    def a_caller_needs_to_know(self, name: str) -> None:
         self.mirror.release_hold(name)
         self.model.release(name)
 
-    # What must hold.
+    # Invariants.
 
     @invariant()
     def mirror_and_model_agree(self) -> None:
-        shown = [
+        actual = [
             (c.id, c.descriptor, c.substate, (c.plan.origin, c.plan.bundle_path), c.started_at > 0)
             for c in self.mirror.listing()
         ]
-        assert shown == self.model.listing()
+        assert actual == self.model.listing()
         assert (self.mirror.status.value, self.mirror.count) == (
             self.model.status,
             self.model.count(),
@@ -297,24 +301,25 @@ class Machine(World):
         assert self.ends == self.model.ends
 
     @invariant()
-    def what_was_announced_is_what_is_there(self) -> None:
+    def announcements_match_the_objects(self) -> None:
         assert self.observer.complaints == []
         assert self.observer.objects == self.bus.managed_objects()
         assert self.observer.ended == len(self.ends)
 
     def teardown(self) -> None:
-        """When all has been said, and all doubts are settled, a sweep makes the mirror Dobby's truth."""
+        """Once all is delivered and settled, a sweep makes the mirror equal Dobby's state."""
         if not self.owner:
             self.returns(there=False, quickly=False)
         self.settle()
         if self.model.status != "ready":
-            self.we_look_at_all()
+            self.we_take_a_snapshot()
             self.settle()
-        for _ in range(3):  # a doubt may come of the first sweep, and Invalid needs a second List
+        # the first sweep may find an unconfirmed end, and Invalid needs a second List
+        for _ in range(3):
             self.we_sweep()
             self.settle()
         self.mirror_and_model_agree()
-        self.what_was_announced_is_what_is_there()
+        self.announcements_match_the_objects()
         truth = {name: (real.number, SubState(real.word).state) for name, real in self.real.items()}
         assert {c.id: (c.descriptor, c.substate.state) for c in self.mirror.listing()} == truth
         assert self.mirror.count == len(truth)
@@ -326,7 +331,7 @@ class Machine(World):
             or self.queue
             or self.stops
             or self.holds
-            or (self.doubts and self.model.status == "ready")
+            or (self.unconfirmed and self.model.status == "ready")
         ):
             if self.wire:
                 self.arrives()
@@ -337,7 +342,7 @@ class Machine(World):
             elif self.stops:
                 self.a_stop_is_over(refused=True)
             else:
-                self.a_doubt_is_looked_into()
+                self.an_unconfirmed_end_is_checked()
             self.says_what_has_ended()
 
 
@@ -351,9 +356,9 @@ PROFILE = settings(
 )
 
 
-@pytest.mark.timeout(300)  # a failure is made small before it is shown
+@pytest.mark.timeout(300)  # Hypothesis shrinks a failure before it reports it
 def test_the_mirror_tells_the_truth() -> None:
-    run_state_machine_as_test(Machine, settings=PROFILE)
+    run_state_machine_as_test(MirrorMachine, settings=PROFILE)
 
 
 SOAK_SECONDS = float(os.environ.get("OCIBRIDGE_SOAK_SECONDS", "0"))
@@ -365,5 +370,5 @@ def test_the_mirror_tells_the_truth_for_long() -> None:
     until = time.monotonic() + SOAK_SECONDS
     while time.monotonic() < until:
         run_state_machine_as_test(
-            Machine, settings=settings(PROFILE, max_examples=500, stateful_step_count=120)
+            MirrorMachine, settings=settings(PROFILE, max_examples=500, stateful_step_count=120)
         )

@@ -1,4 +1,7 @@
-"""The random Dobby: its containers, its one work queue, and what it puts on the wire to us (facts 3, 6, 7)."""
+"""A random Dobby: its containers, its one work queue, and what it sends to us.
+
+See docs/dobby.md: Signals and their order, The work queue, Life and death.
+"""
 
 import itertools
 from collections import deque
@@ -10,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from tests.stateful.plain_model import Question
 
 IDS = st.sampled_from(["a", "b", "c.d"])
-# Exit 0 and others, signals with and without a core, and words that tell of no end.
+# Exit 0 and others, signals with and without a core, and values that are no valid end.
 STATUSES = st.sampled_from([0, 256, 10752, 65280, 15, 9, 139, 6, 0x7F, -1])
 WORDS = st.sampled_from(
     [
@@ -32,27 +35,30 @@ class Real:
 
     def __init__(self, number: int, restarts: bool) -> None:
         self.number = number
-        self.restarts = restarts  # when it crashes: only a spec can ask for that
+        self.restarts = restarts  # after a crash: only a spec can request that
         self.word = "Running"
 
 
 class World(RuleBasedStateMachine):
-    """What happens on Dobby's side. The wire keeps its order; what is on it arrives later, or after Dobby's death."""
+    """Dobby's side.
+
+    The wire keeps its order. Messages on it may arrive late, even after Dobby's death.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.numbers = itertools.count(1)
-        self.lives = itertools.count(1)
-        self.owner = ""  # of the Dobby that runs
+        self.owners = itertools.count(1)
+        self.owner = ""  # of the running Dobby
         self.real: dict[str, Real] = {}
-        self.erased: list[tuple[int, str, int]] = []  # gone, and Dobby has not said so yet
+        self.erased: list[tuple[int, str, int]] = []  # ended, but not yet reported by Dobby
         self.queue: deque[Question] = deque()
         self.wire: deque[tuple[Any, ...]] = deque()
 
     @precondition(lambda self: not self.owner)
     @rule(there=st.booleans(), quickly=st.booleans())
     def returns(self, there: bool, quickly: bool) -> None:
-        self.owner = f":1.{next(self.lives)}"
+        self.owner = f":1.{next(self.owners)}"
         self.wire.append(("Appeared", self.owner))
         if there:
             self.real["a"] = Real(next(self.numbers), restarts=True)
@@ -60,20 +66,20 @@ class World(RuleBasedStateMachine):
             self.catch_up()
 
     def catch_up(self) -> None:
-        """All that is on its way arrives, and Dobby answers all that it was asked."""
+        """Deliver everything in flight, and let Dobby answer every query."""
         raise NotImplementedError
 
     @precondition(lambda self: self.owner)
     @rule(really=st.integers(0, 7))
     def dies(self, really: int) -> None:
-        """Seldom, or nothing else would ever happen."""
+        """Rarely, so that other things happen as well."""
         if not really:
             self.death()
 
     @precondition(lambda self: self.real)
     @rule(how=st.sampled_from([9, 15]), leaves=st.booleans())
     def is_stopped_with_its_containers(self, how: int, leaves: bool) -> None:
-        """As systemd does it: the containers first. Sometimes Dobby stays all the same."""
+        """As systemd stops it: the containers first. Sometimes Dobby keeps running."""
         for name in list(self.real):
             self.exits(name, how)
         self.says_what_has_ended()
@@ -140,7 +146,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.queue)
     @rule()
     def works_and_the_answer_is_lost(self) -> None:
-        if self.queue[0].kind != "Start":  # then the bridge knows no end of it either
+        if self.queue[0].kind != "Start":  # otherwise ocibridge would not know the end of it either
             self.do(self.queue.popleft(), fails=False)
 
     def do(self, question: Question, fails: bool) -> Any:

@@ -1,4 +1,7 @@
-"""Boxes with a real systemd, system bus and journal, made by the tool at $SYSBOX; ocibridge is installed there as on a box."""
+"""Boxes with a real systemd, system bus and journal, made by the tool at $SYSBOX.
+
+ocibridge is installed in them as on a device.
+"""
 
 import json
 import os
@@ -12,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSBOX = Path(os.environ.get("SYSBOX") or ROOT.parent / "shared" / "tools" / "sysbox")
-# dbus-user-session is for the user unit alone.
+# dbus-user-session is for the user unit.
 PACKAGES = "python3,python3-systemd,python3-dbus,python3-gi,libglib2.0-bin,dbus-user-session"
 INSIDE = "/src/tests/system/box/inside.py"
 BOUND = 60
@@ -27,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Box:
-    """A booted box. Commands are given as one text for its shell."""
+    """A booted box. Commands are text for its shell."""
 
     def __init__(self, path: Path, bus: str) -> None:
         self.path = path
@@ -47,7 +50,7 @@ class Box:
         self.sysbox("boot", "--bind-ro", f"{ROOT}:/src", "--bus", self.bus)
 
     def command(self, script: str, user: str = "root") -> list[str]:
-        """What to start on this machine to have `script` run in the box."""
+        """The command on this machine that runs `script` in the box."""
         return [
             str(SYSBOX),
             "exec",
@@ -63,24 +66,24 @@ class Box:
         ]
 
     def tried(self, script: str, user: str = "root") -> Done:
-        """Whatever comes of it."""
+        """The result, also of a failure."""
         return subprocess.run(
             self.command(script, user), check=False, capture_output=True, text=True
         )
 
     def run(self, script: str, user: str = "root") -> str:
-        """What it prints; it must succeed."""
+        """The output of a command that must succeed."""
         done = self.tried(script, user)
         assert done.returncode == 0, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    # ocibridge
+    # ocibridge.
 
     def oci(self, arguments: str, user: str = "root") -> str:
         return self.run(f"{CALL} {arguments}", user)
 
     def refused(self, arguments: str, user: str = "root") -> str:
-        """What is said of a call that fails."""
+        """The error text of a call that must fail."""
         done = self.tried(f"{CALL} {arguments}", user)
         assert done.returncode == 1, done.stdout
         return done.stderr.strip().removeprefix("Call failed: ")
@@ -95,33 +98,33 @@ class Box:
         self.run(f"{INSIDE_CALL} until {name} {value}")
 
     def owner(self, former: str = "-") -> str:
-        """The unique name of ocibridge, as soon as it is another one than `former`."""
+        """The unique name of ocibridge, once it differs from `former`."""
         return self.run(f"{INSIDE_CALL} owner {former}")
 
     def show(self, unit: str, *names: str) -> list[str]:
-        """Properties of a unit, in the order in which they are asked for."""
-        shown = dict(
+        """Properties of a unit, in the order of `names`."""
+        values = dict(
             line.split("=", 1)
             for line in self.run(f"systemctl show {unit} -p {','.join(names)}").splitlines()
         )
-        return [shown[name] for name in names]
+        return [values[name] for name in names]
 
     def status(self) -> str:
-        """The line of `systemctl status`."""
+        """The status line in `systemctl status`."""
         return self.show("ocibridge", "StatusText")[0]
 
-    # The journal
+    # The journal.
 
     def cursor(self) -> str:
-        """Where the journal is now."""
+        """The present end of the journal."""
         return self.run("journalctl --sync; journalctl -n 1 --show-cursor -q").partition(
             "-- cursor: "
         )[2]
 
     def journal(self, since: str, *matches: str) -> list[dict[str, str]]:
-        """The entries after that cursor that match."""
+        """The matching entries after that cursor."""
         wanted = " ".join(map(shlex.quote, matches))
-        # Not --after-cursor: with a match it skips the first entry that does.
+        # Not --after-cursor: with a match it skips the first matching entry.
         lines = self.run(
             f"journalctl --sync; journalctl -q -o json --cursor={shlex.quote(since)} {wanted}"
         ).splitlines()
@@ -135,7 +138,7 @@ INSIDE_CALL = f"python3 {INSIDE}"
 
 
 def install(box: Box, directory: Path) -> None:
-    """As the README says, and a stand-in Dobby beside it."""
+    """Install ocibridge with tools/install, and the fake Dobby beside it."""
     subprocess.run(
         [ROOT / "tools" / "install"], env=os.environ | {"DESTDIR": str(directory)}, check=True
     )
@@ -173,10 +176,11 @@ make("crashing", exit="139 200")
 def booted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Box]:
-    """One box a kind of bus, booted anew after the installation."""
+    """One box per kind of bus, booted again after the installation."""
     if not SYSBOX.exists():
         pytest.skip(
-            f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the journal is tested"
+            f"no sysbox at {SYSBOX} (set SYSBOX): nothing of systemd, the system bus and the "
+            "journal is tested"
         )
     box = Box(tmp_path_factory.mktemp("box"), request.param)
     box.sysbox("create", "--include", PACKAGES)
@@ -192,7 +196,7 @@ def booted(
 
 @pytest.fixture
 def box(booted: Box) -> Iterator[Box]:
-    """The box with both daemons just started, no container, and none of a former test's changes."""
+    """The box with both daemons just started, no containers, and a former test's changes undone."""
     booted.run("systemctl unmask --runtime -q dobby ocibridge; systemctl restart dobby ocibridge")
     booted.until("DobbyStatus", "ready")
     yield booted
@@ -206,7 +210,7 @@ def box(booted: Box) -> Iterator[Box]:
 
 @pytest.fixture
 def background(box: Box) -> Iterator[Any]:
-    """Starts a script in the box that goes on while the test does; what it prints is read by `communicate`."""
+    """Starts a script in the box beside the test. `communicate` reads its output."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(script: str, user: str = "root") -> subprocess.Popen[str]:

@@ -1,4 +1,7 @@
-"""Who may do what (design 10), tried by real calls of everything by everybody; a refusal reaches neither us nor Dobby."""
+"""Who may do what (docs/design.md, Access).
+
+Each user really makes each call. A refused call reaches neither ocibridge nor Dobby.
+"""
 
 import json
 
@@ -8,7 +11,7 @@ from tests.system.conftest import INSIDE_CALL, Box
 
 MANAGER = "org.rdk.OCIContainer1"
 CONTAINER = "org.rdk.OCIContainer1.Container"
-# What every local user may do; anything else is for root, the group and the daemon's own user.
+# What every local user may do. All else is for root, the group and the daemon's own user.
 EVERYBODY = {
     *(
         f"{MANAGER}.{method}"
@@ -74,7 +77,7 @@ MAY_TALK_TO_DOBBY = {"root", "ocibridge"}
 
 
 def tried(box: Box, user: str) -> dict[str, str]:
-    """What came of every member, tried by that user."""
+    """The outcome of each member, called by that user."""
     found: dict[str, str] = json.loads(box.run(f"{INSIDE_CALL} try", user))
     return found
 
@@ -93,7 +96,7 @@ def test_the_matrix(box: Box, user: str) -> None:
     found.pop("sender")
     assert found.pop("Dobby") == ("reached" if user in MAY_TALK_TO_DOBBY else "refused")
     assert box.run(f"{INSIDE_CALL} own", user) == ("taken" if user == "ocibridge" else "refused")
-    assert set(found) == EVERYBODY | PRIVILEGED  # all that there is, and nothing that is not
+    assert set(found) == EVERYBODY | PRIVILEGED  # all members that exist, and no others
     allowed = EVERYBODY | PRIVILEGED if user in MAY_ALL else EVERYBODY
     assert {name for name, outcome in found.items() if outcome == "reached"} == allowed
     assert {name for name, outcome in found.items() if outcome == "refused"} == set(found) - allowed
@@ -108,7 +111,7 @@ def test_what_is_refused_reaches_nobody(box: Box) -> None:
         "getContainerState",
         "getLastExit",
         "waitForState",
-    ]  # the refusals of ours that debug shows
+    ]  # our own refusals, logged at level debug
     after = calls_of_dobby(box)
     assert {
         name: count - dobby.get(name, 0)
@@ -124,7 +127,7 @@ def test_nobody_else_owns_the_name_while_it_is_free(box: Box, user: str) -> None
 
 
 def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
-    """dbus-daemon refuses and starts nothing; dbus-broker starts it, and then refuses."""
+    """dbus-daemon refuses and starts nothing. dbus-broker starts it and then refuses."""
     box.run("systemctl stop ocibridge")
     assert "ccess" in box.refused("stopContainer sb app false", "other")
     if box.bus == "daemon":
@@ -132,8 +135,11 @@ def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
 
 
 def test_the_lock_down_of_dobby(box: Box) -> None:
-    """Whatever else the box allows everybody: root and the daemon's user talk to Dobby, and nobody else."""
-    site = '<busconfig><policy context="default"><allow send_destination="org.rdk.dobby"/></policy></busconfig>'
+    """Whatever else the box allows: only root and the daemon's user talk to Dobby."""
+    site = (
+        '<busconfig><policy context="default"><allow '
+        'send_destination="org.rdk.dobby"/></policy></busconfig>'
+    )
     box.run(f"echo '{site}' >/usr/share/dbus-1/system.d/site.conf; systemctl reload dbus")
     try:
         assert {user: tried(box, user)["Dobby"] for user in ("member", "other")} == {
@@ -141,7 +147,8 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
             "other": "reached",
         }
         box.run(
-            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl "
+            "reload dbus"
         )
         found = {user: tried(box, user)["Dobby"] for user in [*MAY_ALL, "other"]}
         assert found == {
@@ -152,16 +159,21 @@ def test_the_lock_down_of_dobby(box: Box) -> None:
         box.start("app")
     finally:
         box.run(
-            "rm -f /usr/share/dbus-1/system.d/site.conf /etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
+            "rm -f /usr/share/dbus-1/system.d/site.conf "
+            "/etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
         )
 
 
 def test_the_lock_down_against_floods(box: Box) -> None:
-    """What costs more to answer than to ask is for root and the group; the rest stays everybody's."""
+    """Calls that cost more to answer than to send are for root and the group.
+
+    All else is unchanged.
+    """
     taken = {"Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1"}
     try:
         box.run(
-            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; systemctl reload dbus"
+            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; "
+            "systemctl reload dbus"
         )
         for user, allowed in (
             ("root", EVERYBODY | PRIVILEGED),
@@ -178,8 +190,11 @@ def test_the_lock_down_against_floods(box: Box) -> None:
 
 
 def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:
-    """It is said, with what to do, and it mends itself."""
-    forbidden = '<busconfig><policy user="ocibridge"><deny send_destination="org.rdk.dobby"/></policy></busconfig>'
+    """It is logged with a remedy, and ocibridge recovers once the bus allows it."""
+    forbidden = (
+        '<busconfig><policy user="ocibridge"><deny '
+        'send_destination="org.rdk.dobby"/></policy></busconfig>'
+    )
     box.run(f"echo '{forbidden}' >/etc/dbus-1/system.d/zz.conf; systemctl reload dbus")
     since = box.cursor()
     try:

@@ -1,6 +1,7 @@
-"""Floods by a user without rights, against the unit in its sandbox: others are served, the watchdog is content, it can be stopped.
+"""Floods by an unprivileged user, against the unit in its sandbox.
 
-The figures: build/floods.json. "Others are served" is judged beside a floor of the same run (tests/robustness/waits.py).
+Other callers are served, the watchdog does not fire, and the unit can be stopped. The figures go to
+build/floods.json. They are compared with a floor of the same run (tests/robustness/waits.py).
 """
 
 import json
@@ -16,8 +17,11 @@ from tests.system.conftest import ROOT, Box
 
 Background = Callable[..., "subprocess.Popen[str]"]
 ADDRESS = "unix:path=/run/dbus/system_bus_socket"
-# As the stand-in is run in the box: nobody may read it all.
-PYTHON = "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 exec python3 -m"
+# The fake Dobby as run in the box; nobody may read all of that folder.
+PYTHON = (
+    "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 "
+    "exec python3 -m"
+)
 MOCK = "busctl call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock"
 PID_FILE = "/tmp/flood.pid"  # noqa: S108 - in the box
 CONTAINERS = 20
@@ -31,7 +35,7 @@ MEASURED: dict[str, Any] = {}
 
 @pytest.fixture
 def full(box: Box) -> Iterator[Box]:
-    """The box with some containers, and leave for everybody to flood the sink."""
+    """The box with some containers, and a policy that lets everybody flood the sink."""
     box.run(f"echo '{SINK_POLICY}' >/etc/dbus-1/system.d/sink.conf; systemctl reload dbus")
     box.run(f"{MOCK} StartsByOthers i {CONTAINERS}")
     box.until("ContainerCount", str(CONTAINERS))
@@ -46,7 +50,7 @@ def flood(kind: str, seconds: float, to: str = "org.rdk.OCIContainer") -> str:
 def flooding(
     background: Background, kind: str, seconds: float, to: str = "org.rdk.OCIContainer"
 ) -> "subprocess.Popen[str]":
-    """Nobody floods from now on."""
+    """Afterwards no flood is left running."""
     process = background(flood(kind, seconds, to), "nobody")
     assert process.stdout is not None
     assert process.stdout.readline() == "flooding\n"
@@ -54,7 +58,7 @@ def flooding(
 
 
 def measured(box: Box) -> list[dict[str, Any]]:
-    """The figures of all floods, which go to build/floods.json as well."""
+    """The figures of all floods. They go to build/floods.json as well."""
     command = box.command(f"{PYTHON} tests.robustness.waits {ADDRESS} {SECONDS}")
     command[command.index("--timeout") + 1] = "590"
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -78,10 +82,11 @@ def test_others_are_served(full: Box, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_watchdog_does_not_bite(full: Box, background: Background) -> None:
-    """The costliest flood, for longer than the watchdog's patience."""
+    """The costliest flood, for longer than the timeout of the watchdog."""
     full.run("""
         mkdir -p /run/systemd/system/ocibridge.service.d
-        printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/ocibridge.service.d/watchdog.conf
+        cd /run/systemd/system/ocibridge.service.d
+        printf '[Service]\\nWatchdogSec=2s\\n' >watchdog.conf
         systemctl daemon-reload && systemctl restart ocibridge
     """)
     full.until("ContainerCount", str(CONTAINERS))
@@ -93,7 +98,7 @@ def test_the_watchdog_does_not_bite(full: Box, background: Background) -> None:
 
 
 def test_it_ends_in_order_beside_a_flood(full: Box, background: Background) -> None:
-    """Within TimeoutStopSec: else systemd would say so in Result."""
+    """Within TimeoutStopSec: otherwise Result would say so."""
     process = flooding(background, "GetManagedObjects", 40)
     full.run("systemctl stop ocibridge")
     assert process.poll() is None
@@ -106,7 +111,7 @@ def test_it_ends_in_order_beside_a_flood(full: Box, background: Background) -> N
 
 
 def test_forged_signals(box: Box, background: Background) -> None:
-    """Sent straight to us by nobody: none is believed, none is a bug, none costs memory."""
+    """Unicast to us by nobody. None is accepted, none is logged as a bug, and none costs memory."""
     since, owner = box.cursor(), box.owner()
     unit, before = box.show("ocibridge", "MainPID", "NRestarts"), memory_kib(box)
     for kind in SIGNALS:
@@ -133,7 +138,11 @@ def signal_to(destination: str, interface: str, member: str) -> str:
 
 
 def test_the_policy_stops_forged_signals(box: Box, background: Background) -> None:
-    """At the bus: whoever has our name hears nothing that nobody sends to it, by either of its names, and all of root's."""
+    """The bus stops them.
+
+    The owner of our name receives no unicast signal from nobody, by its well-known or its unique
+    name, and every one from root.
+    """
     box.run("systemctl stop ocibridge; systemctl mask --runtime -q ocibridge")
     listener = background(LISTENER, "ocibridge")
     assert listener.stdout is not None

@@ -1,4 +1,4 @@
-"""What an operator reads: a container's whole story by its id, who did what, and what to do about it."""
+"""The journal for an operator: what happened to a container, who did what, and what to do."""
 
 import re
 
@@ -19,7 +19,10 @@ def test_the_story_of_a_container(box: Box) -> None:
     box.oci('execCommand sss story "" true')
     box.oci("stopContainer sb story false")
     story = box.journal(since, "CONTAINER_ID=story")
-    refusal = f'container "story" (Paused, descriptor {descriptor}) is paused, and Dobby stops a paused container only with force'
+    refusal = (
+        f'container "story" (Paused, descriptor {descriptor}) is paused, and Dobby stops a paused '
+        "container only with force"
+    )
     assert [re.sub(r", \d+\.\d ms", "", entry["MESSAGE"]) for entry in story] == [
         f'container "story" is there (Running), descriptor {descriptor}',
         'startContainer "story" by uid 0 (busctl)',
@@ -59,7 +62,7 @@ def test_the_story_of_a_container(box: Box) -> None:
 
 
 def test_who_asked_is_known_of_any_user(box: Box) -> None:
-    """The sandbox lets us see the callers' command names."""
+    """The sandbox lets us read the command names of callers."""
     since = box.cursor()
     box.refused("stopContainer sb nosuch false", "member")
     (entry,) = box.journal(since, "METHOD=stopContainer")
@@ -76,7 +79,7 @@ def test_reads_are_not_logged(box: Box) -> None:
 
 
 def test_the_log_level(box: Box) -> None:
-    """As systemd's tools set it, till the next start."""
+    """Set with systemd's tools, until the next start."""
     box.run("systemctl service-log-level ocibridge debug")
     assert box.run("systemctl service-log-level ocibridge") == "debug"
     since = box.cursor()
@@ -117,7 +120,8 @@ def restart_dobby(box: Box) -> None:
 
 def change_callsign(box: Box) -> None:
     box.run(
-        "mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' >/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge"
+        "mkdir -p /etc/ocibridge; echo 'callsign: org.example.Other' "
+        ">/etc/ocibridge/ocibridge.yaml; systemctl reload ocibridge"
     )
 
 
@@ -138,7 +142,7 @@ def change_callsign(box: Box) -> None:
 def test_what_an_operator_acts_on(
     box: Box, happens: object, expected: list[MessageId], explained: str
 ) -> None:
-    """Each once, with its id, and with a text of the catalog that says what to do."""
+    """Each is logged once, with its id, and the catalog has a remedy for it."""
     assert callable(happens)
     since = box.cursor()
     happens(box)
@@ -168,14 +172,17 @@ def test_lines_for_people_on_a_terminal(box: Box) -> None:
 
 
 def test_a_frozen_journald_holds_nobody(box: Box) -> None:
-    """Its queue has ten entries: calls go on when it is full, and what was not logged is owned up to."""
+    """Its queue holds ten entries.
+
+    Calls go on while it is full, and the number of lost entries is logged.
+    """
     since = box.cursor()
     journald = "$(systemctl show systemd-journald -p MainPID --value)"
     try:
         box.run(f"kill -STOP {journald}; {INSIDE_CALL} refused 1500")
     finally:
         box.run(f"kill -CONT {journald}")
-    for _ in range(100):  # each look takes a moment, in which more of what has waited is taken
+    for _ in range(100):  # polling takes a moment, in which more of the backlog is written
         told = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
         if any("entries of this log are lost here" in message for message in told):
             break

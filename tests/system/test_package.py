@@ -1,4 +1,7 @@
-"""The Debian package in a bare box: installed, used, upgraded, removed and purged, with both kinds of bus."""
+"""The Debian package in a bare box: installed, used, upgraded, removed and purged.
+
+With both kinds of bus.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +17,13 @@ NEWER = f"{__version__}+test"
 
 @pytest.fixture(scope="module")
 def packages() -> tuple[Path, Path]:
-    """This version, and one that only says to be newer."""
+    """This version, and the same code with a higher version."""
     return build(), build(NEWER)
 
 
 @pytest.fixture(params=["daemon", "broker"])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
-    """A box without any Python."""
+    """A box without Python."""
     if not SYSBOX.exists():
         pytest.skip(f"no sysbox at {SYSBOX} (set SYSBOX): the package is not tried")
     box = Box(tmp_path / "box", request.param)
@@ -40,19 +43,24 @@ def apt(box: Box, command: str) -> None:
 
 
 def files(box: Box) -> set[str]:
-    """All that has the name anywhere, but for what the journal and apt keep."""
+    """All files with the name, except the journal's and apt's."""
     elsewhere = " -o ".join(
         f"-path {folder}" for folder in ("/proc", "/sys", "/src", "/var/log", "/var/cache/apt")
     )
     return set(
         box.run(
-            rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o -iname '*ocibridge*' -print"
+            rf"find / /run -xdev \( {elsewhere} \) -prune -o -iname '*oci*container*' -print -o "
+            r"-iname '*ocibridge*' -print"
         ).split()
     )
 
 
-def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
-    """Installed, it is enabled and active and answers whom it should; upgraded, nothing is lost; purged, nothing is left."""
+def test_install_upgrade_and_purge(bare: Box, packages: tuple[Path, Path]) -> None:
+    """The package from its installation to its purge.
+
+    Installed, it is enabled and active, and answers those it should. An upgrade loses nothing. A
+    purge leaves nothing.
+    """
     this, newer = (f"/src/{path.relative_to(ROOT)}" for path in packages)
     before = files(bare)
 
@@ -80,7 +88,8 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
         == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
     )
     bare.run(
-        "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the bus'"
+        "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the "
+        "bus'"
     )
     assert bare.tried("systemd-analyze verify ocibridge.service").stderr == ""
 
@@ -89,11 +98,14 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
 
     bare.run(
-        "cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/; cp /src/tests/system/box/dobby.service /etc/systemd/system/"
+        "cp /src/tests/system/box/dobby.conf /etc/dbus-1/system.d/;"
+        " cp /src/tests/system/box/dobby.service /etc/systemd/system/"
     )
     bare.run("systemctl daemon-reload; systemctl reload dbus; systemctl start dobby")
-    bare.run("cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer"
-             " org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done")  # fmt: skip
+    bare.run(
+        "cp -r /src/examples/bundles /opt; until busctl get-property org.rdk.OCIContainer "
+        "/org/rdk/OCIContainer org.rdk.OCIContainer1 DobbyStatus | grep -q ready; do :; done"
+    )
     descriptor = bare.start("plain", "/opt/bundles/no-plugins")
     bare.run("echo 'log: {level: debug}' >>/etc/ocibridge/ocibridge.yaml")
 
@@ -101,7 +113,8 @@ def test_its_life(bare: Box, packages: tuple[Path, Path]) -> None:
     assert bare.run("ocibridge --version") == f"ocibridge {NEWER}"
     assert (
         bare.run(
-            "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 Version"
+            "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1 "
+            "Version"
         )
         == f's "{NEWER}"'
     )

@@ -1,4 +1,6 @@
-"""The unit as systemd sees it, and the daemon at work inside its sandbox."""
+"""The unit as systemd sees it, and the daemon inside its sandbox."""
+
+# ruff: noqa: S108 - paths in the box, not temporary files of ours
 
 import re
 
@@ -11,7 +13,7 @@ USER_UNIT = "/usr/lib/systemd/user/ocibridge.service"
 
 
 def test_the_units_are_right(box: Box) -> None:
-    """systemd-analyze exits with 0 at unknown keys: it must print nothing."""
+    """systemd-analyze exits with 0 even for unknown keys, so it must print nothing."""
     done = box.tried(f"systemd-analyze verify {UNIT}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     box.run("loginctl enable-linger other")
@@ -26,7 +28,7 @@ def test_the_exposure(box: Box) -> None:
     score = re.search(r"Overall exposure level for ocibridge.service: ([\d.]+)", report)
     assert score is not None
     assert float(score[1]) <= 1.0
-    # Each line that is missing has its reason in the unit.
+    # The unit gives the reason for each missing line.
     reasons = box.run(f"sed -n '/^# The sandbox/,/^[A-Z]/p' {UNIT}")
     for line in report.splitlines():
         if line.startswith("✗"):
@@ -40,9 +42,9 @@ def test_the_sandbox_is_there(box: Box) -> None:
     assert values["Uid"].split()[0] == box.run("id -u ocibridge")
 
 
-@pytest.mark.parametrize("folder", ["/home/other", "/tmp", "/opt", "/run", "/var/lib"])  # noqa: S108 - not as a temporary one
+@pytest.mark.parametrize("folder", ["/home/other", "/tmp", "/opt", "/run", "/var/lib"])
 def test_a_bundle_is_seen_wherever_it_lies(box: Box, folder: str) -> None:
-    """Unseen, its GetInfo would be let through, and kill Dobby."""
+    """If it were not visible, GetInfo would be let through and kill Dobby."""
     bundle = f"{folder}/b-plain"
     box.run(f"chmod 755 /home/other; cp -r /opt/bundles/no-plugins {bundle}")
     box.start("plain", bundle)
@@ -63,22 +65,24 @@ def test_what_it_remembers_is_its_own(box: Box) -> None:
         "stat -c '%U %a' /run/ocibridge /run/ocibridge/memory /run/ocibridge/memory/*.json"
     ).splitlines()
     assert listed[:2] == ["root 755", "ocibridge 700"]
-    assert set(listed[2:]) == {"ocibridge 600"}  # one a bus: another test may have restarted it
+    # one per bus name: a former test may have restarted it
+    assert set(listed[2:]) == {"ocibridge 600"}
     box.run("systemctl start ocibridge")
     owned = box.run(
-        "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer/container/app org.rdk.OCIContainer1.Container BundlePath"
+        "busctl get-property org.rdk.OCIContainer /org/rdk/OCIContainer/container/app "
+        "org.rdk.OCIContainer1.Container BundlePath"
     )
     assert owned == 's "/opt/bundles/sleep"'
     assert box.oci("getContainerInfo s app").startswith("a{sv} 7")
 
 
 def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
-    """Made on the host after our start, and unmounted there: both reach the daemon's own mount namespace."""
-    # As systemd itself does on a machine, though not in a container such as the box.
+    """Mounts and unmounts on the host, after our start, appear in the daemon's mount namespace."""
+    # systemd does that on a device, but not in a container such as the box.
     box.run("mount --make-rshared / && systemctl restart ocibridge")
     box.until("DobbyStatus", "ready")
     box.start("app")
-    tunnel = "/tmp/.hostmnttunnel-x"  # noqa: S108 - Dobby's
+    tunnel = "/tmp/.hostmnttunnel-x"
     for inner in ("tmpdir", "tmpdir/below"):
         point = f"{tunnel}/{inner}"
         box.run(f"mkdir -p {point} && mount -t tmpfs none {point}")
@@ -94,14 +98,19 @@ def test_a_mount_that_dobby_left_behind_is_seen_inside_it(box: Box) -> None:
 
 
 def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
-    """The sandbox's own mounts hide nothing, and make nothing else of the root directory and of /tmp."""
+    """The sandbox's own mounts hide nothing.
+
+    The root directory and /tmp are recognised inside it.
+    """
     box.start("app")
     box.run("mkdir -p /srv/data/below /srv/root && ln -sfn / /srv/link")
     box.run(
-        "mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt /srv/data/below"
+        "mount --bind / /srv/root && mount --make-private /srv/root && mount --bind /opt "
+        "/srv/data/below"
     )
     try:
-        box.run("systemctl restart ocibridge")  # so that it sees them, whatever reaches it later
+        # so that it sees the mounts, whether or not they propagate
+        box.run("systemctl restart ocibridge")
         box.until("DobbyStatus", "ready")
         for source in (
             "/",
@@ -112,7 +121,7 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
             "/proc",
             "/dev/shm",
             "/root/x",
-        ):  # noqa: S108
+        ):
             assert f'source "{source}"' in box.refused(
                 f'mount sssass app {source} /mnt/x 1 bind ""'
             )
@@ -122,7 +131,8 @@ def test_the_guard_of_mounts_works_inside_it(box: Box) -> None:
         box.oci('mount sssass app /srv/data /mnt/x 1 bind ""')
     finally:
         box.run(
-            "umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data /srv/link /srv/root"
+            "umount /srv/data/below && umount /srv/root && rm -d /srv/data/below /srv/data "
+            "/srv/link /srv/root"
         )
 
 

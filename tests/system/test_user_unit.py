@@ -1,4 +1,4 @@
-"""On a desk: the user's own systemd and session bus."""
+"""The user unit, with the user's own systemd and session bus."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,15 @@ from tests.system.conftest import Box
 CALL = "busctl --user -- call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1"
 DOBBY = (
     "systemd-run --user -q --unit=dobby -p Type=dbus -p BusName=org.rdk.dobby"
-    " --setenv=PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages --setenv=PYTHONDONTWRITEBYTECODE=1"
-    " /usr/bin/python3 -m dbusmock --session --template /src/tests/fake_dobby/dobby.py --parameters {}"
+    " --setenv=PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages "
+    "--setenv=PYTHONDONTWRITEBYTECODE=1"
+    " /usr/bin/python3 -m dbusmock --session --template /src/tests/fake_dobby/dobby.py "
+    "--parameters {}"
 )
 
 
 class Desk:
-    """The user `other`, logged in."""
+    """The session of the user `other`."""
 
     def __init__(self, box: Box) -> None:
         self.box = box
@@ -39,13 +41,15 @@ def test_a_life(desk: Desk) -> None:
     desk.run(DOBBY)
     desk.run("gdbus wait --session --timeout 30 org.rdk.dobby")
     started = desk.run(
-        f'until {CALL} listContainers 2>/dev/null; do :; done; {CALL} startContainer ssssas app /opt/bundles/sleep "" "" 0'
+        f"until {CALL} listContainers 2>/dev/null; do :; done; {CALL} startContainer ssssas app "
+        '/opt/bundles/sleep "" "" 0'
     )
     assert started.startswith("a(is) 0\ni ")
     pid = desk.run("systemctl --user show ocibridge -p MainPID --value")
     desk.run("systemctl --user reload ocibridge")
     desk.run(
-        "systemctl --user kill -s KILL ocibridge; gdbus wait --session --timeout 30 org.rdk.OCIContainer"
+        "systemctl --user kill -s KILL ocibridge; gdbus wait --session --timeout 30 "
+        "org.rdk.OCIContainer"
     )
     assert desk.run(f"until {CALL} listContainers 2>/dev/null; do :; done").startswith("a(is) 1")
     assert desk.run("systemctl --user show ocibridge -p MainPID --value") != pid

@@ -1,4 +1,4 @@
-"""The document that ocibridge implements, as data: its examples and its tables of parameters, read from its text."""
+"""The plugin document as data: its examples and its tables of parameters, read from its text."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Method:
-    """A section: its name, its parameters, and its example to the byte."""
+    """A section: its name, its parameters, and its example byte for byte."""
 
     name: str
     parameters: tuple[Parameter, ...]

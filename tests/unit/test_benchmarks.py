@@ -1,4 +1,4 @@
-"""What the benchmark makes of its figures: a wrong ratio would be believed."""
+"""The statistics of the benchmark: a wrong ratio would not be noticed in the tables."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def run(subject: str, number: int, p50: float, depth: int = 1) -> Run:
 
 
 def test_ratios_are_those_of_the_same_round() -> None:
-    """A machine that is three times as slow in one round changes the figures, not their ratio."""
+    """A machine three times as slow in one round changes the figures, not their ratio."""
     runs = [
         run(FLOOR, 0, 100),
         run(OURS, 0, 150),

@@ -1,4 +1,4 @@
-"""What the package installs beside the daemon."""
+"""What the package installs besides the daemon."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_version_of_sdbus_can_be_told(tmp_path: Path) -> None:
-    """Without it no signature of a reply is read, and only the Python types are checked."""
+    """Without the version no reply signature is read, and only Python types are checked."""
     for name, version in (("sdbus", KNOWN_SDBUS), ("other", "1.0")):
         with zipfile.ZipFile(tmp_path / f"{name}.whl", "w") as wheel:
             wheel.writestr(f"{name}/__init__.py", "")

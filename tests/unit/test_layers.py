@@ -1,4 +1,7 @@
-"""Layers are folders: imports point inward, each library has one door, files and functions stay small (docs: The layers)."""
+"""The layers are folders, and imports point inward (docs/design.md, The layers).
+
+Each library is imported in one place, and files and functions stay small.
+"""
 
 import ast
 from pathlib import Path
@@ -12,7 +15,7 @@ MODULES = {
     ): path
     for path in ROOT.rglob("*.py")
 }
-# Which folders the files of a folder may import from. Everybody may import the vocabulary, the files at the top level.
+# The folders from which each folder may import. All may import the files at the top level.
 ALLOWED = {
     "": set(),
     "bus": {"bus"},
@@ -23,12 +26,12 @@ ALLOWED = {
     "dobby": {"dobby", "mirror", "bus", "config", "systemd"},
     "api": {"api", "bridge", "mirror", "bus", "config", "systemd"},
 }
-# The files at the top level that put the others together, and may import from every folder.
+# The files at the top level that compose the program may import from every folder.
 COMPOSITION = {"ocibridge.__main__", "ocibridge.cli", "ocibridge.daemon", "ocibridge.event_log"}
 MAX_LINES = 350
 MAX_FUNCTION_LINES = 42
 MAX_ENTRIES = 20
-# The modules of ours through which each of these libraries is reached.
+# The only modules that may import these libraries.
 DOORS = {
     "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump"},
     "systemd": {"ocibridge.systemd.notify"},
@@ -37,7 +40,7 @@ DOORS = {
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules that a file imports, in full."""
+    """The full names of the modules that a file imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -94,7 +97,7 @@ def test_the_top_level_is_seen_at_once() -> None:
 
 
 def test_the_vocabulary_has_an_order() -> None:
-    """No cycles: each file may import those before it alone."""
+    """No cycles: each file may only import those before it."""
     order = ["names", "errors", "text", "model", "files", "tasks"]
     for name in order:
         known = {

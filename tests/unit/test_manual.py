@@ -1,4 +1,4 @@
-"""The manual pages and the shipped configuration leave nothing out, and show what is."""
+"""The manual pages and the shipped configuration are complete and correct."""
 
 import re
 import subprocess
@@ -33,12 +33,12 @@ def arguments(member: ET.Element, direction: str | None) -> str:
 
 
 def entries(heading: str) -> list[str]:
-    """What stands below each line that is just that."""
+    """The text below each line that equals `head`."""
     return re.split(rf"^{re.escape(heading)}$", MANUAL, flags=re.MULTILINE)[1:]
 
 
 def entry(heading: str, number: int = 0) -> str:
-    """An entry: its text, up to the next one."""
+    """The text of an entry, up to the next one."""
     found = entries(heading)
     assert len(found) > number, f"not in the manual: {heading}"
     return re.split(r"^\S", found[number].lstrip("\n"), flags=re.MULTILINE)[0]
@@ -50,7 +50,7 @@ def test_there_are_interfaces() -> None:
 
 @pytest.mark.parametrize("method", members("method"), ids=lambda m: str(m.get("name")))
 def test_a_method_is_in_the_manual(method: ET.Element) -> None:
-    """With its signature, its errors, and a line to type that has the right types."""
+    """With its signature, its errors, and an example command of the right types."""
     gives = arguments(method, "out")
     takes = "".join(a.get("type", "") for a in method.iter("arg") if a.get("direction") == "in")
     heading = f"{method.get('name')}({arguments(method, 'in')})" + (

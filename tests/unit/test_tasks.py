@@ -1,4 +1,4 @@
-"""Background tasks: kept, and their crashes reported."""
+"""Background tasks are kept, and their crashes are reported."""
 
 import asyncio
 import gc

@@ -1,4 +1,7 @@
-"""What JSON-RPC takes against what the document says: names, types, what is optional; and against the D-Bus face."""
+"""The JSON-RPC parameters against the plugin document: names, types, and which are optional.
+
+And against the D-Bus methods.
+"""
 
 import json
 import re
@@ -15,16 +18,17 @@ from ocibridge.api.json_rpc_params import METHODS, Params
 from tests.thunder_spec import plugin
 
 TYPES = {"string": str, "boolean": bool, "array": list[str]}
-# Beyond the document: what the plugin's own code takes (plugins-and-users, 1.1 and 1.2).
+# Beyond the document: what the code of the plugin accepts.
 OF_THE_PLUGIN = {
-    "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation", "mount", "unmount",
+    "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation",
+    "mount", "unmount",
 }  # fmt: skip
 GUIDE = Path(__file__).parents[2] / "docs" / "thunder.md"
 XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"
 
 
 def fields(params: type[Params]) -> dict[str, tuple[object, bool]]:
-    """Name to type and whether it may be left out."""
+    """By name, the type and whether it is optional."""
     found = {}
     for field in msgspec.structs.fields(params):
         kinds = [
@@ -55,7 +59,7 @@ def test_the_methods() -> None:
 def test_the_table_of_parameters(method: plugin.Method) -> None:
     taken = fields(METHODS[method.name][0])
     if method.name == "startContainerFromDobbySpec":
-        assert taken.pop("westerosSocket") == (str, True)  # as the plugin takes it
+        assert taken.pop("westerosSocket") == (str, True)  # as the plugin accepts it
     rows = {
         row.name: (TYPES[row.type], row.optional)
         for row in method.parameters
@@ -75,7 +79,7 @@ def test_the_alias_takes_the_same() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
-    """In order; but for mount, whose flags and data the plugin has as options."""
+    """In order, except for mount, whose flags and data the plugin has as options."""
     (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == name]
     arguments = [a.get("name") for a in method.iter("arg") if a.get("direction") == "in"]
     extra = {"startContainerFromDobbySpec": ["westerosSocket"]}.get(name, [])
@@ -89,7 +93,7 @@ ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', GUIDE.read_text
 
 @pytest.mark.parametrize(("request_", "line"), ROWS)
 def test_a_row_of_the_guide(request_: str, line: str) -> None:
-    """The busctl line says to D-Bus what the Thunder request says."""
+    """The busctl line sends to D-Bus what the Thunder request asks for."""
     asked = json.loads(request_)
     given = METHODS[asked["method"]][0]
     words: list[str] = []

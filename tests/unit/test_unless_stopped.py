@@ -1,4 +1,4 @@
-"""Work cut short by a request to stop: one outcome, and nothing left running."""
+"""Work cut short by a request to stop has one outcome, and leaves nothing running."""
 
 import asyncio
 

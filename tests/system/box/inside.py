@@ -1,10 +1,11 @@
-"""A client in the box, on Debian's python3-gi alone: waits for events, and tries what its user may do.
+"""A client in the box. It needs only Debian's python3-gi.
 
-inside.py until PROPERTY VALUE   until that property of the manager is that ("DobbyStatus ready"), as signals say
-inside.py owner NOT-THIS         until somebody else owns the name of ocibridge; prints the unique name
-inside.py try                    every member of the interfaces, and prints as JSON what came of each
-inside.py own                    the name of ocibridge for itself; prints what the bus says to that
-inside.py deafen                 calls of Dobby what it does not know, until it answers nobody
+inside.py until PROPERTY VALUE   wait until that property of the manager has the value
+inside.py owner UNIQUE-NAME      wait until ocibridge's name has another owner; print it
+inside.py try                    call every member; print the outcome of each, as JSON
+inside.py own                    request ocibridge's name; print the outcome
+inside.py deafen                 make unknown calls to Dobby until it answers nobody
+inside.py refused COUNT          make that many mutating calls, each refused and logged
 """
 
 import json
@@ -22,7 +23,7 @@ NAME_OF_BUS = "org.freedesktop.DBus"
 MANAGER = "/org/rdk/OCIContainer"
 LOG_CONTROL = "/org/freedesktop/LogControl1"
 INTERFACES = Path("/usr/share/dbus-1/interfaces")
-# Harmless where they get through: what they are about is not there, or can never be right.
+# Harmless if they get through: the container does not exist, or the value is invalid.
 ARGUMENTS = {"s": "no-such", "b": False, "t": 1, "as": [], "i": 0}
 MILLISECONDS = 10_000
 
@@ -46,7 +47,7 @@ def call(
 
 
 def wait(holds: Callable[[], bool]) -> None:
-    """Until it does: looked at now, and at each signal of ocibridge and of its name."""
+    """Until the condition holds. Checked now, and after each signal of ocibridge or its name."""
     loop = GLib.MainLoop()
 
     def look(*_: Any) -> None:
@@ -104,7 +105,7 @@ def until_other_owner(former: str) -> None:
 def outcome(
     path: str, interface: str, member: str, signature: str = "", *arguments: Any, to: str = NAME
 ) -> str:
-    """ "refused" by the bus, or "reached", whatever the answer was."""
+    """Either "refused" by the bus, or "reached", whatever the reply."""
     try:
         call(
             path,
@@ -126,7 +127,7 @@ def outcome(
 
 
 def members_of(interface: str, path: str) -> dict[str, str]:
-    """What comes of each method of an interface, as its XML has it."""
+    """The outcome of each method of an interface, as listed in its XML."""
     found = {}
     for method in ET.parse(INTERFACES / f"{interface}.xml").iter("method"):
         types = [
@@ -216,7 +217,7 @@ def deafen() -> None:
 
 
 def refused(count: str) -> None:
-    """So many changing calls, each of which is refused, and logged."""
+    """Make that many mutating calls, each of which is refused and logged."""
     for _ in range(int(count)):
         outcome(MANAGER, "org.rdk.OCIContainer1", "pauseContainer", "s", "no-such")
 

@@ -1,23 +1,21 @@
-"""A change of state that another one overtakes: nobody is blamed for it."""
+"""Transitions that another transition overtakes: the error does not blame the wrong party."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocibridge.config.schema import Duration, Timeouts
-from tests.bus.conftest import StartDobby
+from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
 
 @pytest.fixture
 async def hibernating(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any], tmp_path: Path
+    client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> Client:
-    """A container in front of a Dobby that can hibernate."""
+    """A container, and a Dobby that supports hibernation."""
     start_dobby(hibernation=True)
     await start_bridge(timeouts=Timeouts(hibernate=Duration(2)))
     await client.listen()
@@ -27,7 +25,7 @@ async def hibernating(
 
 
 @pytest.mark.parametrize("by", ["us", "another client"])
-async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(
+async def test_a_hibernation_overtaken_by_a_wakeup_does_not_blame_memcr(
     hibernating: Client, by: str
 ) -> None:
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
@@ -41,7 +39,7 @@ async def test_a_hibernation_that_a_wakeup_beats_does_not_blame_memcr(
 
 
 async def test_a_wakeup_before_the_next_look_does_not_blame_memcr(hibernating: Client) -> None:
-    """Awoken is all that is heard of it."""
+    """Only the Awoken signal is seen."""
     hibernate = asyncio.create_task(hibernating.refused("hibernateContainer", "ss", "app", ""))
     await hibernating.until(
         lambda: any(
@@ -49,7 +47,7 @@ async def test_a_wakeup_before_the_next_look_does_not_blame_memcr(hibernating: C
             for m, b in hibernating.signals
         )
     )
-    await hibernating.fate("StateBecomes", "si", "app", 2)
-    await hibernating.fate("Says", "sss", "Awoken", "is", '[734, "app"]')
+    await hibernating.control("StateBecomes", "si", "app", 2)
+    await hibernating.control("Says", "sss", "Awoken", "is", '[734, "app"]')
     name, said = await hibernate
     assert (name, "memcr" in said, "woken" in said) == ("WrongState", False, True), said

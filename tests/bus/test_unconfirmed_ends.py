@@ -1,7 +1,6 @@
-"""Ends that Dobby does not tell of, or may take back: how they are looked into, with no sweep to help."""
+"""Ends that Dobby does not report or may take back, checked without the help of a sweep."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,14 @@ import pytest
 
 from ocibridge.config.schema import Duration
 from ocibridge.dobby.client import DobbyClient
-from tests.bus.conftest import StartDobby
-from tests.fake_dobby.bundles import make_bundle
+from tests.bus.conftest import StartBridge, StartDobby
+from tests.fake_dobby.bundles import RESTARTING_SPEC, make_bundle
 from tests.fake_dobby.client import Client
-
-RESTARTING = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
 
 
 @pytest.fixture
-async def unswept(
-    client: Client, start_dobby: StartDobby, start_bridge: Callable[..., Any]
-) -> Client:
-    """A caller of an ocibridge that does not sweep while the test runs."""
+async def unswept(client: Client, start_dobby: StartDobby, start_bridge: StartBridge) -> Client:
+    """A client of an ocibridge that does not sweep during the test."""
     start_dobby()
     await start_bridge(sweep_interval=Duration(3600))
     await client.listen()
@@ -28,24 +23,24 @@ async def unswept(
     return client
 
 
-async def test_a_silent_absence_is_looked_into_once_however_many_lists_show_it(
+async def test_a_silent_absence_is_checked_once_however_many_lists_show_it(
     unswept: Client, tmp_path: Path
 ) -> None:
     await unswept.start("app", make_bundle(tmp_path, "sleep"))
-    await unswept.fate("Vanishes", "s", "app")
+    await unswept.control("Vanishes", "s", "app")
     before = (await unswept.report())["calls"]["List"]
-    for _ in range(3):  # within the time in which its signal may still be on its way
+    for _ in range(3):  # while the Stopped signal may still be on its way
         assert await unswept.oci("listContainers") == []
     await unswept.until_signal("onContainerStopped", 734, "app")
-    for _ in range(20):  # what else there might be has had its turns
+    for _ in range(20):  # give further calls, if any, time to arrive
         assert (await unswept.report())["calls"]["List"] == before + 3 + 1
     assert len(unswept.heard("onContainerStopped")) == 1
 
 
-async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
+async def test_an_end_that_follows_a_restart_is_checked_by_itself(
     unswept: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The List that was asked about the restart says nothing of the end after it."""
+    """The List that was sent because of the restart says nothing about the end that follows."""
     lists: asyncio.Queue[None] = asyncio.Queue()
     listing = DobbyClient.refresh
 
@@ -53,16 +48,16 @@ async def test_an_end_that_follows_a_restart_is_looked_into_by_itself(
         lists.put_nowait(None)
         return listing(calls, fresh=fresh)
 
-    await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING, "")
+    await unswept.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING_SPEC, "")
     slow = asyncio.create_task(
         unswept.start("slow", make_bundle(tmp_path, "slow-start", start="1500"))
     )
     await unswept.until_dobby_has("StartFromBundle")
     monkeypatch.setattr(DobbyClient, "refresh", spy)
-    await unswept.fate("Exits", "si", "app", 1280)
+    await unswept.control("Exits", "si", "app", 1280)
     async with asyncio.timeout(15):
-        await lists.get()  # asked, and held by the slow start
-    await unswept.fate("Exits", "si", "app", 0)
+        await lists.get()  # sent, and queued behind the slow start
+    await unswept.control("Exits", "si", "app", 0)
     await unswept.until_signal("onContainerStopped", 734, "app")
     await slow
     assert len(unswept.heard("onContainerStopped")) == 1

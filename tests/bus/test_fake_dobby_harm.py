@@ -1,5 +1,5 @@
-"""The stand-in shows what the real Dobby does to itself and to the box through harmless-looking requests."""
-# ruff: noqa: S108 - /tmp is where Dobby has its tunnels
+"""The fake Dobby reproduces how harmless-looking requests harm Dobby itself or the host."""
+# ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 
 import json
 from pathlib import Path
@@ -13,21 +13,6 @@ from tests.fake_dobby.bundles import SPEC, complete_config, make_bundle
 from tests.fake_dobby.client import Client
 
 GONE = "disconnected from message bus without replying"
-
-
-@pytest.fixture
-async def dobby(client: Client, start_dobby: StartDobby) -> Client:
-    """A client of a stand-in that is ready."""
-    await client.listen()
-    start_dobby()
-    await client.until_signal("Ready")
-    return client
-
-
-async def start(client: Client, bundle: Path, container_id: str = "app", socket: str = "") -> int:
-    arguments: tuple[Any, ...] = (container_id, str(bundle), [], "", socket, [], 0, 0)
-    descriptor: int = (await client.dobby("StartFromBundle", "ssahssasuu", *arguments))[0]
-    return descriptor
 
 
 async def mount(
@@ -44,7 +29,7 @@ async def mount(
 async def test_a_mount_of_what_the_tunnel_is_in_removes_the_box(
     dobby: Client, tmp_path: Path, source: str
 ) -> None:
-    await start(dobby, make_bundle(tmp_path, "sleep"))
+    await dobby.start_at_dobby(make_bundle(tmp_path, "sleep"))
     assert (await dobby.report())["box_is_gone"] is False
     assert await mount(dobby, source, "bind") is False
     assert (await dobby.report())["box_is_gone"] is True
@@ -62,9 +47,9 @@ async def test_a_busy_mount_stays_and_the_next_failing_one_removes_it(
     )
     start_dobby(mountinfo=str(mountinfo))
     await client.until_signal("Ready")
-    await start(client, make_bundle(tmp_path, "sleep"))
+    await client.start_at_dobby(make_bundle(tmp_path, "sleep"))
     if busy == "held open":
-        await client.fate("HeldOpen", "s", str(source))
+        await client.control("HeldOpen", "s", str(source))
     assert await mount(client, str(source), "rbind") is True
     assert "/tmp/.hostmnttunnel-app/tmpdir" in mountinfo.read_text()
     assert await mount(client, str(tmp_path), "bind", target="/two") is True
@@ -97,7 +82,7 @@ async def test_a_start_that_kills_it(
     dobby: Client, tmp_path: Path, changes: dict[str, Any], socket: str
 ) -> None:
     with pytest.raises(ErrorReply, match=GONE):
-        await start(dobby, make_bundle(tmp_path, "deadly", changes=changes), socket=socket)
+        await dobby.start_at_dobby(make_bundle(tmp_path, "deadly", changes=changes), socket=socket)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +91,7 @@ async def test_a_start_that_kills_it(
 async def test_what_kills_it_only_together_with_something_else(
     dobby: Client, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    assert await start(dobby, make_bundle(tmp_path, "odd", changes=changes)) == 734
+    assert await dobby.start_at_dobby(make_bundle(tmp_path, "odd", changes=changes)) == 734
 
 
 @pytest.mark.parametrize("plugins", [{"nosuch": {"required": False, "data": {}}}, {"logging": "x"}])
@@ -114,10 +99,10 @@ async def test_the_first_start_drops_plugins_and_the_second_is_deadly(
     dobby: Client, tmp_path: Path, plugins: dict[str, Any]
 ) -> None:
     bundle = make_bundle(tmp_path, "odd", changes={"rdkPlugins": plugins})
-    first = await start(dobby, bundle, "first")
+    first = await dobby.start_at_dobby(bundle, "first")
     assert (await dobby.dobby("GetInfo", "i", first))[0].startswith("{")
     assert json.loads((bundle / "config.json").read_text())["rdkPlugins"] == {}
-    second = await start(dobby, bundle, "second")
+    second = await dobby.start_at_dobby(bundle, "second")
     with pytest.raises(ErrorReply, match=GONE):
         await dobby.dobby("GetInfo", "i", second)
 
@@ -126,17 +111,17 @@ async def test_a_bundle_that_was_moved_after_its_first_start_is_refused(
     dobby: Client, tmp_path: Path
 ) -> None:
     bundle = make_bundle(tmp_path, "sleep")
-    assert [await start(dobby, bundle, name) for name in ("a", "b")] == [734, 879]
+    assert [await dobby.start_at_dobby(bundle, name) for name in ("a", "b")] == [734, 879]
     moved = bundle.rename(tmp_path / "moved")
-    assert await start(dobby, moved, "c") == -1
+    assert await dobby.start_at_dobby(moved, "c") == -1
 
 
 async def test_it_recovers_a_damaged_config(dobby: Client, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, "sleep")
     (bundle / "config.json").rename(bundle / "config-dobby.json")
-    assert await start(dobby, bundle) == -1
+    assert await dobby.start_at_dobby(bundle) == -1
     (bundle / "config.json").write_text('{"ociVersion": "1.0')
-    assert await start(dobby, bundle) == 734
+    assert await dobby.start_at_dobby(bundle) == 734
     assert (await dobby.dobby("GetInfo", "i", 734))[0].startswith("{")
 
 
@@ -152,12 +137,12 @@ async def test_specs_that_are_refused_or_deadly(dobby: Client) -> None:
 async def test_what_it_leaves_kills_its_successors(
     client: Client, start_dobby: StartDobby, tmp_path: Path
 ) -> None:
-    """Under systemd it crash-loops until the state directory is removed."""
+    """Under systemd it restarts in a loop until its state directory is removed."""
     await client.listen()
     remains = tmp_path / "remains"
     start_dobby(remains=str(remains))
     await client.until_signal("Ready")
-    descriptor = await start(client, make_bundle(tmp_path, "plain", plugins=False))
+    descriptor = await client.start_at_dobby(make_bundle(tmp_path, "plain", plugins=False))
     with pytest.raises(ErrorReply, match=GONE):
         await client.dobby("GetInfo", "i", descriptor)
     assert start_dobby(remains=str(remains)).child.wait(10) == -9

@@ -1,4 +1,4 @@
-"""A daemon's life: how soon it is ready, what it keeps, what it costs when nobody asks, and after very many calls."""
+"""The process over time: time to ready, idle cost, and growth over very many calls."""
 
 import os
 import socket
@@ -14,14 +14,12 @@ from benchmarks.programs import (
     Target,
     backend,
     cpu_seconds,
-    descriptors,
     load,
     memory_directory,
     memory_mib,
-    until_owned,
 )
 from benchmarks.scale import INTERFACE, NAME, PATH
-from tests.fake_dobby.processes import ocibridge, private_bus
+from tests.fake_dobby.processes import ocibridge, open_files, private_bus, until_owned
 
 CONTAINERS: Final = 100
 MIXTURE: Final = (
@@ -41,16 +39,16 @@ MIXTURE: Final = (
 
 
 @dataclass(frozen=True)
-class Birth:
-    """Median seconds of many starts: until READY=1, and of a Python that does nothing."""
+class Startup:
+    """Medians over many starts, in seconds: until READY=1, and of a Python that does nothing."""
 
     ready: float
     python: float
 
 
 @dataclass(frozen=True)
-class Age:
-    """After so many calls: memory in MiB, open files."""
+class Growth:
+    """After that many calls: memory in MiB, and open files."""
 
     calls: int
     memory: float
@@ -59,20 +57,20 @@ class Age:
 
 @dataclass(frozen=True)
 class Idle:
-    """Seconds watched with containers and nobody asking, the CPU time in them, and how often it woke."""
+    """With containers and no calls: seconds observed, CPU seconds used, and wake-ups."""
 
     seconds: float
     cpu: float
     wakeups: int
 
 
-def birth(times: int) -> Birth:
-    """Start to READY, before a Dobby that is ready."""
+def startup(times: int) -> Startup:
+    """From the start to READY, with a Dobby that is ready."""
     with memory_directory() as directory, private_bus() as address, backend(address, 10):
         until_owned(address, "org.rdk.dobby")
         ready = [_until_ready(address, directory) for _ in range(times)]
     python = [_until_over([sys.executable, "-c", "pass"]) for _ in range(times)]
-    return Birth(statistics.median(ready), statistics.median(python))
+    return Startup(statistics.median(ready), statistics.median(python))
 
 
 def _until_ready(address: str, directory: str) -> float:
@@ -99,8 +97,8 @@ def _until_over(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
-    """Left alone first, then asked for so many calls, of all kinds that read."""
+def idle_and_growth(idle_seconds: float, calls: int) -> tuple[Idle, list[Growth]]:
+    """First idle, then with that many calls of all read-only kinds."""
     with memory_directory() as directory, private_bus() as address, backend(address, CONTAINERS):
         until_owned(address, "org.rdk.dobby")
         with ocibridge(
@@ -108,12 +106,12 @@ def idle_and_old(idle_seconds: float, calls: int) -> tuple[Idle, list[Age]]:
         ) as ours:
             until_owned(address, NAME)
             pid = ours.child.pid
-            return _idle(pid, idle_seconds), _grow_old(address, pid, calls)
+            return _idle(pid, idle_seconds), _grow(address, pid, calls)
 
 
 def _idle(pid: int, seconds: float) -> Idle:
     before, woken = cpu_seconds(pid), _wakeups(pid)
-    time.sleep(seconds)  # what is measured is that nothing happens
+    time.sleep(seconds)  # measures that nothing happens
     return Idle(seconds, cpu_seconds(pid) - before, _wakeups(pid) - woken)
 
 
@@ -124,14 +122,14 @@ def _wakeups(pid: int) -> int:
     )
 
 
-def _grow_old(address: str, pid: int, calls: int) -> list[Age]:
-    ages, done, due = [], 0, 0
+def _grow(address: str, pid: int, calls: int) -> list[Growth]:
+    growth, done, due = [], 0, 0
     while done < calls:
         for target in MIXTURE:
             done += load(address, target, 16, 0.5, CONTAINERS).calls
         if done >= due:
-            ages.append(Age(done, memory_mib(pid), descriptors(pid)))
+            growth.append(Growth(done, memory_mib(pid), open_files(pid)))
             due += calls // 10
-    if ages[-1].calls < done:
-        ages.append(Age(done, memory_mib(pid), descriptors(pid)))
-    return ages
+    if growth[-1].calls < done:
+        growth.append(Growth(done, memory_mib(pid), open_files(pid)))
+    return growth

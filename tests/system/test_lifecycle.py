@@ -57,7 +57,8 @@ def test_what_is_not_enabled_is_not_activated(box: Box) -> None:
 def test_a_good_reload(box: Box) -> None:
     pid = box.show("ocibridge", "MainPID")
     box.run(
-        "mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' >/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml"
+        "mkdir -p /etc/ocibridge/ocibridge.yaml.d; echo 'limits: {per_caller: 7}' "
+        ">/etc/ocibridge/ocibridge.yaml.d/10-limits.yaml"
     )
     since = box.cursor()
     box.run("systemctl reload ocibridge")
@@ -72,7 +73,10 @@ def test_a_good_reload(box: Box) -> None:
 
 
 def test_a_bad_reload(box: Box) -> None:
-    """The old configuration stays, which systemctl, the journal and the status line say; a good one mends it."""
+    """The old configuration stays.
+
+    systemctl, the journal and the status line say so, until a valid one is loaded.
+    """
     box.run("mkdir -p /etc/ocibridge; echo 'limits: {queued: many}' >/etc/ocibridge/ocibridge.yaml")
     since = box.cursor()
     failed = box.tried("systemctl reload ocibridge")
@@ -92,7 +96,7 @@ def test_a_bad_reload(box: Box) -> None:
 
 
 def test_a_bad_configuration_at_start(box: Box) -> None:
-    """It does not mend itself: systemd does not try again."""
+    """It is permanent, so systemd does not restart the unit."""
     box.run("mkdir -p /etc/ocibridge; echo 'nonsense: 1' >/etc/ocibridge/ocibridge.yaml")
     assert box.tried("systemctl restart ocibridge").returncode == 1
     assert box.show("ocibridge", "ActiveState", "ExecMainStatus", "NRestarts") == [
@@ -115,7 +119,7 @@ def test_calls_in_flight_end_before_it_does(box: Box, background: Background) ->
 
 
 def test_killed(box: Box) -> None:
-    """systemd restarts it, and clients see the truth again, also what Dobby could not tell."""
+    """systemd restarts it. Clients see the true state again, provenance included."""
     descriptor = box.start("plain", "/opt/bundles/no-plugins")
     owner = box.owner()
     box.run("systemctl kill -s KILL ocibridge")
@@ -127,10 +131,11 @@ def test_killed(box: Box) -> None:
 
 
 def test_hung(box: Box) -> None:
-    """The watchdog: a loop that does not run any more is noticed, and replaced."""
+    """The watchdog replaces a daemon whose event loop hangs."""
     box.run("""
         mkdir -p /run/systemd/system/ocibridge.service.d
-        printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/ocibridge.service.d/watchdog.conf
+        cd /run/systemd/system/ocibridge.service.d
+        printf '[Service]\\nWatchdogSec=2s\\n' >watchdog.conf
         systemctl daemon-reload && systemctl restart ocibridge
     """)
     box.until("DobbyStatus", "ready")
@@ -194,7 +199,7 @@ def test_either_may_be_started_first(box: Box, order: str) -> None:
 
 
 def test_the_name_taken(box: Box) -> None:
-    """By a second one, which ends; the first one is not touched."""
+    """A second daemon ends, and the first one is not affected."""
     since = box.cursor()
     done = box.tried("systemd-run -q --wait -p User=ocibridge /usr/bin/ocibridge")
     assert done.returncode == 69

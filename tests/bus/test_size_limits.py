@@ -1,4 +1,4 @@
-"""What callers with all rights can make large, and what a bus would do to Dobby or to us for it."""
+"""Size limits on what privileged callers send, so that the bus disconnects neither Dobby nor us."""
 
 import json
 from pathlib import Path
@@ -14,27 +14,31 @@ MIB = 1 << 20
 
 
 async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_path: Path) -> None:
-    """Dobby shows them all in one message, and the bus throws out who sends 32 MiB: it would never come back."""
+    """The annotations of a container have one common limit.
+
+    Dobby returns all of them in one message, and the bus disconnects a sender of 32 MiB.
+    """
     bundle = make_bundle(tmp_path, "sleep")
     await oci.start("app", bundle)
     for number in range(2):
         await oci.oci("annotate", "sss", "app", f"plain{number}", "x" * MIB)
     name, text = await oci.refused(
         "annotate", "sss", "app", "escaped", "\x01" * (MIB // 4)
-    )  # as JSON six times as large
+    )  # six times as long in JSON
     assert name == "InvalidArgs"
     assert '"escaped"' in text
     assert "3 MiB" in text
-    # Both together have 2 MiB: counted twice, the overwritten one would have no room.
+    # Together they take 2 MiB. If the overwritten value still counted, the new one would not fit.
     for _ in range(2):
         await oci.oci("annotate", "sss", "app", "plain1", "y" * MIB)
-    # 2 MiB and 1.5 MiB have no room, 1 MiB and 1.5 MiB have: a removed annotation gives its room back.
+    # 2 MiB + 1.5 MiB is over the limit, 1 MiB + 1.5 MiB is not: removing an annotation frees its
+    # share.
     await oci.oci("removeAnnotation", "ss", "app", "plain0")
     await oci.oci("annotate", "sss", "app", "escaped", "\x01" * (MIB // 4))
     await oci.oci("annotate", "sss", "app", "escaped", "smaller")
-    # One that Dobby refuses takes no room.
+    # A value that Dobby refuses does not count.
     for _ in range(2):
-        await oci.fate("AnswersInstead", "sss", "Annotate", "b", "[false]")
+        await oci.control("AnswersInstead", "sss", "Annotate", "b", "[false]")
         assert (await oci.refused("annotate", "sss", "app", "refused", "x" * MIB))[
             0
         ] == "DobbyRefused"
@@ -49,8 +53,8 @@ async def test_annotations_of_a_container_are_bounded_together(oci: Client, tmp_
 async def test_the_answers_to_a_batch_are_bounded(
     oci: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is beyond is not done, and said so: each request has its answer."""
-    monkeypatch.setattr(json_rpc, "MOST_ANSWERED", 100)
+    """Requests beyond the limit are not executed. Each is answered with an error."""
+    monkeypatch.setattr(json_rpc, "MAX_ANSWERS_BYTES", 100)
     request = {"jsonrpc": "2.0", "method": "listContainers"}
     batch = json.dumps([request | {"id": number} for number in range(5)])
     (text,) = await oci.call(

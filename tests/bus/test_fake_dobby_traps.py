@@ -1,4 +1,7 @@
-"""The stand-in has the real Dobby's traps: what the captures show that no plain replay can (facts 1, 3, 5, 6, 7)."""
+"""The fake Dobby reproduces the real one's traps that a replay of calls cannot show.
+
+The docstrings of the tests name the captures in docs/dobby-captures.
+"""
 
 import asyncio
 from pathlib import Path
@@ -14,28 +17,12 @@ from tests.fake_dobby.client import Client
 NO_SLOT = "Unknown method {} or interface org.rdk.dobby.ctrl1."
 
 
-@pytest.fixture
-async def dobby(client: Client, start_dobby: StartDobby) -> Client:
-    """A client of a stand-in that is ready."""
-    await client.listen()
-    start_dobby(hibernation=True)
-    await client.until_signal("Ready")
-    return client
-
-
 async def text_of(call: Any) -> str:
     """The error's text, or the reply."""
     try:
         return str(await call)
     except ErrorReply as error:
         return error.text
-
-
-async def start(client: Client, container_id: str, bundle: Path) -> int:
-    descriptor: int = (
-        await client.dobby("StartFromBundle", "ssah", container_id, str(bundle), [])
-    )[0]
-    return descriptor
 
 
 async def test_unknown_calls_leak_slots_until_it_is_deaf(dobby: Client) -> None:
@@ -53,9 +40,12 @@ async def test_unknown_calls_leak_slots_until_it_is_deaf(dobby: Client) -> None:
 
 
 async def test_the_fiftieth_call_at_once_is_refused(dobby: Client, tmp_path: Path) -> None:
-    """24_concurrency_slow_start_and_pool: one start and 60 GetStates; 48 of these are answered, 12 refused at once."""
+    """24_concurrency_slow_start_and_pool.
+
+    One start and 60 GetState calls: 48 of these are answered, 12 are refused at once.
+    """
     slow = asyncio.create_task(
-        start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="500"))
+        dobby.start_at_dobby(make_bundle(tmp_path, "slow-start", start="500"), "slow1")
     )
     await dobby.until_dobby_has("StartFromBundle")
     said = await asyncio.gather(*(text_of(dobby.dobby("GetState", "i", 1)) for _ in range(60)))
@@ -66,7 +56,10 @@ async def test_the_fiftieth_call_at_once_is_refused(dobby: Client, tmp_path: Pat
 
 
 async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> None:
-    """24: during a slow start, Ping is answered at once, List and GetState after it, in their order."""
+    """24_concurrency_slow_start_and_pool.
+
+    During a slow start, Ping is answered at once; List and GetState after it, in order.
+    """
     done: list[str] = []
 
     async def note(word: str, call: Any) -> None:
@@ -74,7 +67,9 @@ async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> No
         done.append(word)
 
     slow = asyncio.create_task(
-        note("start", start(dobby, "slow1", make_bundle(tmp_path, "slow-start", start="300")))
+        note(
+            "start", dobby.start_at_dobby(make_bundle(tmp_path, "slow-start", start="300"), "slow1")
+        )
     )
     await dobby.until_dobby_has("StartFromBundle")
     calls = [
@@ -87,16 +82,20 @@ async def test_one_queue_holds_all_but_ping(dobby: Client, tmp_path: Path) -> No
 
 
 async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Path) -> None:
-    """22_order_statistics: Started < reply, Stop reply < StoppedWithStatus < Stopped; and statuses as 23_… has them."""
-    assert await start(dobby, "a", make_bundle(tmp_path, "sleep")) == 734
+    """22_order_statistics, and 23_self_exit_and_status for the statuses.
+
+    Started precedes the reply of a start; the reply of a stop precedes StoppedWithStatus and
+    Stopped.
+    """
+    assert await dobby.start_at_dobby(make_bundle(tmp_path, "sleep"), "a") == 734
     assert dobby.heard("Started") == [("Started", 734, "a")]
     for force, status in ((False, 15), (True, 9)):
-        descriptor = 734 if not force else await start(dobby, "a", tmp_path / "sleep")
+        descriptor = 734 if not force else await dobby.start_at_dobby(tmp_path / "sleep", "a")
         before = len(dobby.heard("StoppedWithStatus", "Stopped"))
         assert await dobby.dobby("Stop", "ib", descriptor, force) == (True,)
         assert len(dobby.heard("StoppedWithStatus", "Stopped")) == before
-        if force:  # not reaped yet: the id is not free
-            assert await start(dobby, "a", tmp_path / "sleep") == -1
+        if force:  # not reaped yet, so the id is still in use
+            assert await dobby.start_at_dobby(tmp_path / "sleep", "a") == -1
         await dobby.until_heard(before + 2, "StoppedWithStatus", "Stopped")
         assert dobby.heard("StoppedWithStatus", "Stopped")[before:] == [
             ("StoppedWithStatus", descriptor, "a", status),
@@ -105,14 +104,14 @@ async def test_started_reply_stopped_in_their_order(dobby: Client, tmp_path: Pat
 
 
 async def test_descriptors_come_in_the_known_sequence(dobby: Client, tmp_path: Path) -> None:
-    """35_descriptor_sequence; a start that fails late uses one up."""
+    """35_descriptor_sequence. A start that fails late uses up a descriptor."""
     sleep, failing = (
         make_bundle(tmp_path, "sleep"),
         make_bundle(tmp_path, "create-fails", fail="failing"),
     )
-    assert [await start(dobby, f"a{n}", sleep) for n in range(3)] == [734, 879, 439]
-    assert await start(dobby, "b", failing) == -1
-    assert [await start(dobby, f"c{n}", sleep) for n in range(3)] == [365, 182, 91]
+    assert [await dobby.start_at_dobby(sleep, f"a{n}") for n in range(3)] == [734, 879, 439]
+    assert await dobby.start_at_dobby(failing, "b") == -1
+    assert [await dobby.start_at_dobby(sleep, f"c{n}") for n in range(3)] == [365, 182, 91]
 
 
 @pytest.mark.parametrize(
@@ -127,22 +126,24 @@ async def test_what_kills_it(
     signature: str,
     rest: tuple[str, ...],
 ) -> None:
-    """14_no_rdkplugins_crash; its successor is another owner, and starts from nothing."""
+    """14_no_rdkplugins_crash. The next Dobby has another unique name, and no containers."""
     await client.listen()
     process = start_dobby()
     await client.until_signal("Ready")
-    descriptor = await start(client, "np1", make_bundle(tmp_path, "plain-oci", plugins=False))
+    descriptor = await client.start_at_dobby(
+        make_bundle(tmp_path, "plain-oci", plugins=False), "np1"
+    )
     with pytest.raises(ErrorReply, match="disconnected from message bus without replying"):
         await client.dobby(member, signature, descriptor, *rest)
     assert process.child.wait(10) == -9
     start_dobby()
     await client.until_heard(2, "Ready")
     assert await client.dobby("List") == ([], [])
-    assert await start(client, "np1", tmp_path / "plain-oci") == 734
+    assert await client.start_at_dobby(tmp_path / "plain-oci", "np1") == 734
 
 
 async def test_a_struct_hangs_it(dobby: Client) -> None:
-    """36_odd_messages: no reply to anyone, not even to Peer.Ping."""
+    """36_odd_messages. Nothing is answered any more, not even Peer.Ping."""
     calls = [
         asyncio.create_task(dobby.dobby("GetState", "(i)", (1,))),
         asyncio.create_task(
@@ -160,7 +161,7 @@ async def test_restart_on_crash_says_stopped_while_it_runs(dobby: Client) -> Non
     spec = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
     (descriptor,) = await dobby.dobby("StartFromSpec", "ssah", "spr", spec, [])
     dobby.signals.clear()
-    await dobby.fate("Exits", "si", "spr", 1280)
+    await dobby.control("Exits", "si", "spr", 1280)
     await dobby.until_signal("Stopped")
     assert [s[0] for s in dobby.heard("Started", "StoppedWithStatus", "Stopped")] == [
         "Started",
@@ -173,7 +174,7 @@ async def test_restart_on_crash_says_stopped_while_it_runs(dobby: Client) -> Non
 
 async def test_hibernation(dobby: Client, tmp_path: Path) -> None:
     """28b_hibernate_wakeup_with_fake_memcr."""
-    descriptor = await start(dobby, "hib1", make_bundle(tmp_path, "sleep"))
+    descriptor = await dobby.start_at_dobby(make_bundle(tmp_path, "sleep"), "hib1")
     assert await dobby.dobby("Hibernate", "is", descriptor, "") == (True,)
     assert await dobby.dobby("GetState", "i", descriptor) == (5,)
     await dobby.until_signal("Hibernated", descriptor, "hib1")

@@ -1,8 +1,10 @@
-"""Dobby absent, starting, killed, replaced, deaf, mute: what callers are told, and that nobody has to restart us."""
+"""Dobby absent, starting, killed, replaced, deaf or stalled.
+
+What callers are told. ocibridge recovers without a restart.
+"""
 
 import asyncio
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,11 @@ from ocibridge.bridge import exit_tracker
 from ocibridge.config.schema import Duration, Limits, Timeouts, UnknownOrigin
 from ocibridge.dobby import health, monitor
 from ocibridge.names import DRIVER, DRIVER_PATH, INTERFACE
-from tests.bus.conftest import StartDobby
-from tests.fake_dobby.bundles import make_bundle
+from tests.bus.conftest import StartBridge, StartDobby
+from tests.fake_dobby.bundles import RESTARTING_SPEC, make_bundle
 from tests.fake_dobby.client import Client
 from tests.fake_dobby.processes import Process
 
-StartBridge = Callable[..., Any]
 EVERY_CALL: list[tuple[Any, ...]] = [
     ("listContainers", ""),
     ("getContainerState", "s", "app"),
@@ -59,7 +60,7 @@ async def test_absent_then_there_then_gone(
     await client.until_property("DobbyStatus", wanted="absent")
     await every_call_is_unavailable(client)
     assert await client.property("ContainerCount") == 0
-    # Gone first, then the ends.
+    # DobbyAvailable first, then the ends.
     assert client.heard("onContainerStarted", "onContainerStopped") == [
         ("onContainerStarted", 734, "app"),
         ("onContainerStopped", 734, "app"),
@@ -83,7 +84,7 @@ async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path
     )
     await oci.until_dobby_has("StartFromBundle")
     assert await oci.oci("getContainerState", "s", "slow") == ("slow", "Starting")
-    await oci.fate("Dies")
+    await oci.control("Dies")
     assert (await start)[0] == "DobbyUnavailable"
     assert (await oci.refused("getContainerState", "s", "slow"))[0] == "DobbyUnavailable"
 
@@ -93,7 +94,10 @@ async def test_killed_in_mid_call(oci: Client, start_dobby: StartDobby, tmp_path
 
 
 async def test_replaced_without_a_gap(oci: Client, start_dobby: StartDobby, tmp_path: Path) -> None:
-    """A second Dobby takes the name: the first one's containers end, and what it says from then on counts for nothing."""
+    """A second Dobby takes the name.
+
+    The containers of the first one end, and its later signals are ignored.
+    """
     await oci.start("app", make_bundle(tmp_path, "sleep"))
     slow = str(make_bundle(tmp_path, "slow-start", start="1500"))
     start = asyncio.create_task(oci.refused("startContainer", "ssssas", "slow", slow, "", "", []))
@@ -102,7 +106,7 @@ async def test_replaced_without_a_gap(oci: Client, start_dobby: StartDobby, tmp_
     assert (await start)[0] == "DobbyUnavailable"
     await oci.until_signal("onContainerStopped", 734, "app")
     await oci.until_property("DobbyAvailable", wanted=True)
-    await oci.until_heard(2, "Started")  # the first Dobby's "slow" has started after all
+    await oci.until_heard(2, "Started")  # the first Dobby's "slow" did start
     assert await oci.oci("listContainers") == []
     assert oci.heard("onContainerStarted", "onContainerStopped") == [STARTED, STOPPED]
 
@@ -111,7 +115,7 @@ async def test_a_stop_that_loses_dobby_is_no_success(oci: Client, tmp_path: Path
     await oci.start("app", make_bundle(tmp_path, "frozen", term="frozen"))
     stop = asyncio.create_task(oci.refused("stopContainer", "sb", "app", False))
     await oci.until_dobby_has("Stop")
-    await oci.fate("Dies")
+    await oci.control("Dies")
     assert (await stop)[0] == "DobbyUnavailable"
 
 
@@ -124,7 +128,7 @@ async def test_a_name_without_ready_is_starting(
     assert await client.property("DobbyStatus") == "starting"
     await every_call_is_unavailable(client)
 
-    await client.fate("BecomesReady")
+    await client.control("BecomesReady")
     await client.until_property("DobbyStatus", wanted="ready")
     assert (await client.report())["leaked"] == 0
 
@@ -156,7 +160,7 @@ async def test_containers_that_were_there_before_us(
     await client.dobby("Pause", "i", 879)
     await start_bridge()
 
-    # The name is ours only once the first picture is in.
+    # The name is requested only after the first snapshot.
     assert await client.property("ContainerCount") == 2
     assert client.heard("onContainerStarted") == [
         ("onContainerStarted", 879, "a"),
@@ -216,7 +220,7 @@ async def test_another_dobbys_containers_are_not_taken_for_those_we_knew(
     await client.until_property("DobbyAvailable", wanted=False)
     start_dobby()
     await client.until_property("DobbyAvailable", wanted=True)
-    # The same id and the same descriptor, another container.
+    # The same id and descriptor, but another container.
     assert await client.start("app", make_bundle(tmp_path, "sleep")) == 734
     assert (await client.oci("getContainerInfo", "s", "app"))["id"] == ("s", "app")
 
@@ -245,16 +249,16 @@ async def test_deaf_and_well_again(
 ) -> None:
     monkeypatch.setattr(monitor, "DEAF_RETRY", 0.2)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Leak", "i", 49)
+    await oci.control("Leak", "i", 49)
     name, said = await oci.refused("pauseContainer", "s", "app")
     assert (name, "restart" in said) == ("DobbyUnavailable", True)
     assert await oci.property("DobbyStatus") == "deaf"
     assert await oci.property("DobbyAvailable") is False
-    # They run, and their signals still come.
+    # The containers still run, and their signals still arrive.
     assert await oci.property("ContainerCount") == 1
     await every_call_is_unavailable(oci)
 
-    await oci.fate("Leak", "i", 0)
+    await oci.control("Leak", "i", 0)
     await oci.until_property("DobbyStatus", wanted="ready")
     assert await oci.oci("listContainers") == [(734, "app")]
     assert oci.heard("onContainerStarted") == [("onContainerStarted", 734, "app")]
@@ -325,7 +329,7 @@ async def test_a_slow_start_is_no_stall(
     assert ("s", "stalled") not in statuses
 
 
-async def test_a_dobby_that_lacks_a_method_is_asked_once_in_its_life(
+async def test_a_dobby_that_lacks_a_method_is_called_once(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge
 ) -> None:
     start_dobby(legacy=False)
@@ -343,7 +347,7 @@ async def test_a_dobby_that_lacks_a_method_is_asked_once_in_its_life(
 
 async def test_a_container_that_vanishes_without_a_signal(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Vanishes", "s", "app")
+    await oci.control("Vanishes", "s", "app")
 
     assert await oci.oci("listContainers") == []
     await oci.until_signal("onContainerStopped", 734, "app")
@@ -351,37 +355,36 @@ async def test_a_container_that_vanishes_without_a_signal(oci: Client, tmp_path:
     assert len(oci.heard("onContainerStopped")) == 1
 
 
-async def test_a_silent_end_that_could_not_be_looked_into_is_found_by_the_next_list(
+async def test_a_silent_end_that_could_not_be_checked_is_found_by_the_next_list(
     oci: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exit_tracker, "CHECK_SECONDS", 0.2)
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Vanishes", "s", "app")
+    await oci.control("Vanishes", "s", "app")
     assert await oci.oci("listContainers") == []
     await oci.start(
         "slow", make_bundle(tmp_path, "slow-start", start="1500")
-    )  # Dobby is held while it is looked into
+    )  # Dobby is busy when the end is checked
     assert await oci.oci("listContainers") == [(879, "slow")]
     await oci.until_signal("onContainerStopped", 734, "app")
     assert await oci.property("ContainerCount") == 1
 
 
 async def test_a_restart_on_crash_is_no_end(oci: Client) -> None:
-    spec = '{"version": "1.1", "args": ["x"], "memLimit": 1, "restartOnCrash": true}'
-    await oci.oci("startContainerFromDobbySpec", "sss", "app", spec, "")
-    await oci.fate("Exits", "si", "app", 1280)
+    await oci.oci("startContainerFromDobbySpec", "sss", "app", RESTARTING_SPEC, "")
+    await oci.control("Exits", "si", "app", 1280)
     await oci.until_signal("Stopped", 734)
     assert await oci.oci("getContainerState", "s", "app") == ("app", "Running")
     assert await oci.property("ContainerCount") == 1
 
-    await oci.fate("Exits", "si", "app", 0)
+    await oci.control("Exits", "si", "app", 0)
     await oci.until_signal("onContainerStopped", 734, "app")
     assert oci.heard("onContainerStarted", "onContainerStopped") == [STARTED, STOPPED]
 
 
-async def test_an_end_that_we_did_not_ask_for(oci: Client, tmp_path: Path) -> None:
+async def test_an_end_that_we_did_not_request(oci: Client, tmp_path: Path) -> None:
     await oci.start("app", make_bundle(tmp_path, "sleep"))
-    await oci.fate("Exits", "si", "app", 139)
+    await oci.control("Exits", "si", "app", 139)
     await oci.until_signal("onContainerStopped", 734, "app")
     assert await oci.property("ContainerCount") == 0
 
@@ -395,7 +398,7 @@ async def test_a_forged_signal_changes_nothing(oci: Client, address: str, tmp_pa
         for destination in (
             [],
             [f"--destination={owner}"],
-        ):  # broadcast, and straight to us past the match
+        ):  # broadcast, and unicast, which bypasses the match rule
             emit = [
                 "busctl",
                 f"--address={address}",
@@ -417,8 +420,8 @@ async def test_a_forged_signal_changes_nothing(oci: Client, address: str, tmp_pa
 
 
 async def test_a_signal_of_the_wrong_signature_changes_nothing(oci: Client) -> None:
-    await oci.fate("Says", "sss", "Started", "s", '["app"]')
-    await oci.fate("Says", "sss", "Stopped", "ss", '["734", "app"]')
+    await oci.control("Says", "sss", "Started", "s", '["app"]')
+    await oci.control("Says", "sss", "Stopped", "ss", '["734", "app"]')
     assert await oci.oci("listContainers") == []
 
 
@@ -429,7 +432,7 @@ async def test_what_is_known_of_a_bundle_is_kept_before_its_start_goes_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed at that very moment, we must still know after our restart that a getContainerInfo would kill Dobby."""
+    """If ocibridge is killed then, it must still know that getContainerInfo would kill Dobby."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)

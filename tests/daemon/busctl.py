@@ -1,0 +1,30 @@
+"""Calls of org.rdk.OCIContainer1 with busctl."""
+
+import subprocess
+
+TIMEOUT_SECONDS = 15.0
+
+
+def busctl_command(address: str, *arguments: str, to: str = "org.rdk.OCIContainer") -> list[str]:
+    """The command for a call: options of busctl, the member, its signature, its arguments."""
+    options = [a for a in arguments if a.startswith("--")]
+    manager = [to, "/org/rdk/OCIContainer", "org.rdk.OCIContainer1"]
+    return [
+        "busctl",
+        f"--address={address}",
+        *options,
+        "call",
+        *manager,
+        *arguments[len(options) :],
+    ]
+
+
+def busctl(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Make a call, successful or not."""
+    return subprocess.run(
+        busctl_command(address, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
