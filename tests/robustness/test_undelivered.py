@@ -153,7 +153,7 @@ USUAL = {
 # The daemon, with its journal at another socket.
 WITH_JOURNAL = """
 import sys
-from ocibridge import entry
+from ocibridge import __main__ as entry
 from ocibridge.systemd import journal_socket
 _, *others = journal_socket.JournalSocket.__init__.__defaults__
 journal_socket.JournalSocket.__init__.__defaults__ = (sys.argv.pop(1), *others)
