@@ -78,7 +78,16 @@ class MethodSpec:
 
 def method_specs(bridge: Bridge) -> tuple[MethodSpec, ...]:
     """All methods of the manager, in the order in which introspection shows them."""
-    return (*_of_the_manager(bridge), *_reading_one(bridge), *_changing_one(bridge))
+    wait = MethodSpec(
+        "waitForState",
+        bridge.wait_for_state,
+        {CONTAINER_ID: "s", "state": "s", "timeoutUsec": "t"},
+        {"state": "s"},
+        one_result,
+        on_container="waitForState",
+        long_running=True,
+    )
+    return (*_of_the_manager(bridge), *_reading_one(bridge), *_changing_one(bridge), wait)
 
 
 def _of_the_manager(bridge: Bridge) -> tuple[MethodSpec, ...]:
@@ -130,15 +139,6 @@ def _reading_one(bridge: Bridge) -> tuple[MethodSpec, ...]:
             {"info": "a{sv}"},
             _info,
             on_container="getInfo",
-        ),
-        MethodSpec(
-            "waitForState",
-            bridge.wait_for_state,
-            container | {"state": "s", "timeoutUsec": "t"},
-            {"state": "s"},
-            one_result,
-            on_container="waitForState",
-            long_running=True,
         ),
     )
 
