@@ -30,7 +30,7 @@ MAX_FUNCTION_LINES = 42
 MAX_ENTRIES = 20
 # The modules of ours through which each of these libraries is reached.
 DOORS = {
-    "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump"},
+    "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump", "ocibridge.bus.sd_bus"},
     "systemd": {"ocibridge.systemd.notify"},
     "yaml": {"ocibridge.config.yaml_text"},
 }
