@@ -8,7 +8,7 @@ from ocibridge.systemd import process_signals
 
 def main() -> int:
     """Run the program; the exit code."""
-    process_signals.hold_back()
+    process_signals.set_up()
     if find_spec("uvloop") is None:  # which insists on it
         # asyncio does without TLS where there is none, and so do we: on a private bus, for 4 MiB less.
         sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is told that there is none

@@ -136,7 +136,7 @@ class Daemon:
     async def run(self) -> int:
         """Serve until told to stop, or until the bus is lost; the exit code. Raises NameTaken."""
         loop = asyncio.get_running_loop()
-        process_signals.take_reload(loop, OncePerTick(self._reload_configuration))
+        process_signals.handle_reload(loop, OncePerTick(self._reload_configuration))
         watchdog = spawn(self._notify.feed_watchdog(), "feed the watchdog", vital=True)
         bus_check = spawn(self._check_bus(), "check the bus", vital=True)
         try:
@@ -290,7 +290,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: _unforeseen(context))
-    process_signals.take_ends(loop, stop.set)
+    process_signals.handle_stop(loop, stop.set)
     try:
         bus = await unless_stopped(stop, Bus.open(config.bus))
         bus_id = await unless_stopped(stop, bus.driver("GetId"))
@@ -310,7 +310,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
             MESSAGE_ID=MessageId.BUS_LOST,
         )
     finally:
-        process_signals.shut_out()
+        process_signals.block_all()
     return os.EX_UNAVAILABLE
 
 

@@ -1,1 +1,1 @@
-"""What each operation does. It knows neither D-Bus nor Dobby's quirks."""
+"""The operations on containers, without D-Bus. Dobby is reached by the protocol DobbyApi."""

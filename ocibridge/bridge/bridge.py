@@ -1,6 +1,6 @@
-"""What each operation does (design 3): ask Dobby first, explain after, never guess.
+"""The operations behind the D-Bus and JSON-RPC methods (docs/design.md, The verbs).
 
-It knows no bus: Dobby's side is `port.Dobby`, the picture is the mirror, refusals are `errors`.
+Each asks Dobby first. If Dobby refuses, the reason is looked up afterwards; it is never guessed.
 """
 
 import asyncio
@@ -29,7 +29,10 @@ from ocibridge.text import quoted
 
 @asynccontextmanager
 async def deadline(seconds: float, what: str, dobby: DobbyApi) -> AsyncIterator[None]:
-    """Raise Timeout, naming `what` was asked and what Dobby is busy with, where the block takes longer than `seconds`."""
+    """Raise Timeout if the block takes longer than `seconds`.
+
+    The text names `what` and the call that Dobby is busy with.
+    """
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -40,11 +43,11 @@ async def deadline(seconds: float, what: str, dobby: DobbyApi) -> AsyncIterator[
 
 
 MOUNT_CAUSES: Final = (
-    "the target exists already, its parent does not or is not writable for the container, "
-    "the bundle lacks the storage plugin or slave propagation"
+    "the target exists already, its parent directory is missing or not writable for the container, "
+    "or the bundle lacks the storage plugin or slave propagation"
 )
 
-# What must be there for Dobby to survive a look at the container's plugins.
+# A container needs one of these, or GetInfo and annotations crash Dobby.
 _PLUGINS: Final = {
     Origin.BUNDLE: "rdkPlugins with a plugin in it",
     Origin.SPEC: "network, console or plugins",
@@ -52,10 +55,11 @@ _PLUGINS: Final = {
 
 
 class Bridge:
-    """The operations of org.rdk.OCIContainer1. `which`: an id, a descriptor's decimal text, or the container itself.
+    """The operations of org.rdk.OCIContainer1.
 
-    All raise DobbyUnavailable, Timeout and LimitsExceeded, those with a `which` NoSuchContainer as well; what else they
-    raise stands with each.
+    `container_ref` is an id, a descriptor in decimal text, or the container itself.
+    All raise DobbyUnavailable, Timeout and LimitsExceeded. Those with a `container_ref` also raise
+    NoSuchContainer. Further errors are named with each operation.
     """
 
     def __init__(
@@ -80,16 +84,19 @@ class Bridge:
         self._settings = settings
 
     async def list_containers(self) -> list[tuple[int, str]]:
-        """(descriptor, id) of each container, by id; from the mirror where Dobby does not answer within `read`."""
+        """(descriptor, id) of each container, by id. From the mirror after `timeouts.read`."""
         await self._find.within(self._settings.now.timeouts.read, self._dobby.refresh())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
     def container_state(self, container_ref: ContainerRef) -> Awaitable[tuple[str, State]]:
-        """(id, state) of a container; from the mirror where Dobby does not answer within `read`."""
+        """(id, state) of a container. From the mirror after `timeouts.read`."""
         return self._states.state(container_ref)
 
     async def container_info(self, container_ref: ContainerRef) -> Info:
-        """Dobby's GetInfo, its `state` in the document's words. Raises NotSupported (it would kill Dobby), DobbyRefused."""
+        """Dobby's GetInfo, with `state` in the document's words.
+
+        Raises NotSupported (it would crash Dobby), DobbyRefused.
+        """
         async with self._within_call("getContainerInfo", container_ref):
             container = await self._find.resolve(container_ref)
             self._check_survivable(container, "getContainerInfo")
@@ -99,16 +106,17 @@ class Bridge:
                     container,
                     "getContainerInfo",
                     None,
-                    "an empty answer for a container that it has",
+                    "an empty answer for a container that exists",
                 )
         return Info(answer, container)
 
     async def start_from_bundle(
         self, container_id: str, path: str, command: str, socket: str, env: list[str]
     ) -> int:
-        """Start from a bundle; the descriptor, once the container runs and has been announced.
+        """Start a bundle. Returns the descriptor when the container runs and has been announced.
 
-        Raises InvalidArgs, NotSupported (an encrypted bundle, a production build), ContainerExists, DobbyRefused.
+        Raises InvalidArgs, ContainerExists, DobbyRefused, and NotSupported (an encrypted bundle, or
+        a production build of Dobby).
         """
         async with deadline(
             self._settings.now.timeouts.start,
@@ -120,7 +128,10 @@ class Bridge:
     async def start_from_spec(
         self, container_id: str, dobby_spec: str, command: str, socket: str = ""
     ) -> int:
-        """Start from a legacy Dobby spec: its JSON text, or the absolute path of its file. Raises as `start_from_bundle`."""
+        """Start a legacy Dobby spec: its JSON text, or the absolute path of its file.
+
+        Otherwise as `start_from_bundle`. Raises NotSupported for a Dobby without LEGACY_COMPONENTS.
+        """
         async with deadline(
             self._settings.now.timeouts.start,
             f"startContainerFromDobbySpec of {quoted(container_id)}",
@@ -131,31 +142,34 @@ class Bridge:
     async def stop_container(
         self, container_ref: ContainerRef, force: bool, caller: Caller
     ) -> None:
-        """Stop; returns when the container is gone. Raises WrongState, DobbyRefused."""
+        """Stop. Returns when the container is gone. Raises WrongState, DobbyRefused."""
         self._mirror.release_hold(name_of(container_ref))
         await self._stopper.stop(
             await self._find.resolve(container_ref), force, self._settings.now.timeouts.stop, caller
         )
 
     async def pause_container(self, container_ref: ContainerRef) -> None:
-        """Pause; returns when Dobby shows it paused. Raises WrongState, DobbyRefused."""
+        """Pause. Returns when Dobby reports it paused. Raises WrongState, DobbyRefused."""
         async with self._within_call("pauseContainer", container_ref):
             await self._transitions.pause(await self._find.resolve(container_ref))
 
     async def resume_container(self, container_ref: ContainerRef) -> None:
-        """Resume; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
+        """Resume. Returns when Dobby reports it running. Raises WrongState, DobbyRefused."""
         async with self._within_call("resumeContainer", container_ref):
             await self._transitions.resume(await self._find.resolve(container_ref))
 
     async def hibernate_container(self, container_ref: ContainerRef, options: str) -> None:
-        """Hibernate; returns when Dobby shows it hibernated. Raises WrongState, DobbyRefused (this Dobby may lack it)."""
+        """Hibernate. Returns when Dobby reports it hibernated.
+
+        Raises WrongState, and DobbyRefused, also if Dobby was built without hibernation.
+        """
         async with self._within(
             "hibernateContainer", container_ref, self._settings.now.timeouts.hibernate
         ):
             await self._transitions.hibernate(await self._find.resolve(container_ref), options)
 
     async def wakeup_container(self, container_ref: ContainerRef) -> None:
-        """Wake up; returns when Dobby shows it running. Raises WrongState, DobbyRefused."""
+        """Wake up. Returns when Dobby reports it running. Raises WrongState, DobbyRefused."""
         async with self._within(
             "wakeupContainer", container_ref, self._settings.now.timeouts.hibernate
         ):
@@ -164,7 +178,8 @@ class Bridge:
     async def exec_command(self, container_ref: ContainerRef, options: str, command: str) -> None:
         """Run a command in the container. Raises InvalidArgs, WrongState, DobbyRefused.
 
-        Success means that Dobby accepted it, true even of a missing binary: no output and no exit code can be had.
+        Success means that Dobby accepted it, even if the program does not exist. There is no output
+        and no exit code.
         """
         validation.check_exec_command(command)
         async with self._within_call("execCommand", container_ref):
@@ -174,11 +189,14 @@ class Bridge:
                     container,
                     "execCommand",
                     SubState.RUNNING,
-                    "no reason; crun may not know one of the options",
+                    "no reason; crun may have rejected one of the options",
                 )
 
     async def annotate(self, container_ref: ContainerRef, key: str, value: str) -> None:
-        """Set an annotation, which getContainerInfo shows. Raises InvalidArgs, NotSupported (it would kill Dobby), DobbyRefused."""
+        """Set an annotation, which getContainerInfo returns.
+
+        Raises InvalidArgs, NotSupported (it would crash Dobby), DobbyRefused.
+        """
         async with self._within_call("annotate", container_ref):
             container = await self._find.resolve(container_ref)
             self._check_survivable(container, "annotate")
@@ -188,7 +206,10 @@ class Bridge:
                 await self._find.explain(container, "annotate", None, "no reason")
 
     async def remove_annotation(self, container_ref: ContainerRef, key: str) -> None:
-        """Remove an annotation. Raises NotSupported (it would kill Dobby), DobbyRefused (also where there is no such key)."""
+        """Remove an annotation.
+
+        Raises NotSupported (it would crash Dobby), and DobbyRefused, also if there is no such key.
+        """
         async with self._within_call("removeAnnotation", container_ref):
             container = await self._find.resolve(container_ref)
             self._check_survivable(container, "removeAnnotation")
@@ -204,11 +225,11 @@ class Bridge:
     async def mount(
         self, container_ref: ContainerRef, source: str, target: str, flags: list[str], data: str
     ) -> None:
-        """Bind the directory `source` at `target` in the container. Raises InvalidArgs, DobbyRefused.
+        """Bind the host's directory `source` to `target` in the container.
 
-        Sources with which Dobby would remove the host's files are InvalidArgs; DobbyRefused also where an earlier mount
-        is stuck in Dobby's tunnel.
-        Most builds of Dobby do not apply "ro" and "nosuid", and say that they did (facts, Mount).
+        Raises InvalidArgs, also for a source that makes Dobby delete files of the host; and
+        DobbyRefused, also while an earlier mount is stuck in Dobby's tunnel. Most builds of Dobby
+        silently ignore "ro" and "nosuid" (docs/dobby.md, Mount and Unmount; Mount: the tunnel).
         """
         validation.check_absolute("source", source)
         validation.check_absolute("target", target)
@@ -221,7 +242,7 @@ class Bridge:
                 )
 
     async def unmount(self, container_ref: ContainerRef, target: str) -> None:
-        """Unmount `target`, the path in the container. Raises InvalidArgs, DobbyRefused (it is no mount point)."""
+        """Unmount `target`, a path in the container. Raises InvalidArgs, DobbyRefused."""
         validation.check_absolute("target", target)
         async with self._within_call("unmount", container_ref):
             container = await self._find.resolve(container_ref)
@@ -230,21 +251,24 @@ class Bridge:
                     container,
                     "unmount",
                     None,
-                    f"no reason; {quoted(target)} may be no mount point in the container",
+                    f"no reason; {quoted(target)} may not be a mount point in the container",
                 )
 
     async def wait_for_state(
         self, container_ref: ContainerRef, word: str, microseconds: int
     ) -> str:
-        """Until the container is in that state or substate; the word reached, "Stopped" where it ends meanwhile.
+        """Wait for a state or substate. Returns `word`, or "Stopped" if the container ends first.
 
-        0 microseconds: as long as it takes. Raises InvalidArgs.
+        0 microseconds: no limit. Raises InvalidArgs.
         """
         validation.check_state(word)
         return await self._states.wait_for(container_ref, word, microseconds / 1e6 or None)
 
     async def last_exit(self, container_id: str) -> Exit:
-        """How the container of that id last ended; also while Dobby is away. Raises NoSuchContainer."""
+        """How the last container with that id ended. Raises NoSuchContainer.
+
+        Needs no Dobby.
+        """
         self._mirror.release_hold(container_id)
         return self._history.last_exit(container_id)
 
@@ -259,7 +283,10 @@ class Bridge:
         return deadline(seconds, f"{verb} of {quoted(name_of(container_ref))}", self._dobby)
 
     def _check_survivable(self, container: Container, verb: str) -> None:
-        """Refuse what crashes Dobby: it reads the container's plugins without a look whether there are any."""
+        """Raise NotSupported if the call would crash Dobby, or might and `unknown_origin` refuses.
+
+        (docs/dobby.md, Calls that crash Dobby)
+        """
         plan = container.plan
         if plan.has_rdk_plugins is False:
             where = (
@@ -278,8 +305,9 @@ class Bridge:
             why = (
                 "could not be read before its start"
                 if is_ours
-                else "has not been seen, since others started it"
+                else "is unknown, since another client started it"
             )
             raise NotSupported(
-                f"{verb} of {container} might crash Dobby: its bundle {why} (unknown_origin: {policy.value})"
+                f"{verb} of {container} might crash Dobby: its bundle {why} "
+                f"(unknown_origin: {policy.value})"
             )

@@ -1,7 +1,8 @@
-"""What kills the real Dobby, or makes it refuse, and can be seen in a bundle's config.json or in a spec.
+"""Rules on what crashes Dobby or makes it refuse, by a bundle's config.json or a Dobby spec.
 
-Plain functions on parsed JSON, with nothing but the standard library, so that a command line tool can use them as well.
-Each rule was seen on Dobby 3.19.1 unless its comment says otherwise.
+Plain functions on parsed JSON with the standard library only, so that other tools can use them.
+Each rule was observed on Dobby 3.19.1 unless its comment says otherwise (docs/dobby.md, Starts that
+crash Dobby; Calls that crash Dobby).
 """
 
 import posixpath
@@ -10,20 +11,28 @@ from typing import Any, Final
 
 Json = Mapping[str, Any]
 
-# The members of a config.json, and of a spec, that the rules look at.
-JUDGED: Final = ("ociVersion", "hostname", "process", "linux", "rdkPlugins", "hooks", "mounts")
-JUDGED_OF_SPEC: Final = ("user", "network", "console", "plugins", "rdkPlugins")
-# A config.json that Dobby has rewritten at the first start of the bundle.
+# The members of a config.json, and of a spec, that the rules read.
+CONFIG_MEMBERS: Final = (
+    "ociVersion",
+    "hostname",
+    "process",
+    "linux",
+    "rdkPlugins",
+    "hooks",
+    "mounts",
+)
+SPEC_MEMBERS: Final = ("user", "network", "console", "plugins", "rdkPlugins")
+# The ociVersion of a config.json that Dobby has rewritten at the bundle's first start.
 CONVERTED: Final = "1.0.2"
-# Those to which Dobby adds its plugin launcher, whose name it looks for in args[0].
+# Dobby adds its plugin launcher to these hooks, and looks for the launcher in args[0].
 LAUNCHED_HOOKS: Final = ("createRuntime", "createContainer", "poststart", "poststop")
 LAUNCHER: Final = "DobbyPluginLauncher"
 
 
 def crash_at_start(config: Json, *, with_socket: bool) -> str | None:
-    """The member for which Dobby would crash when it starts a bundle with that config.json; None if there is none.
+    """Why Dobby would crash when it starts a bundle with that config.json, naming the member.
 
-    `with_socket`: the start is asked for with a westerosSocket.
+    None if it would not. `with_socket`: the start has a westerosSocket.
     """
     return (
         _missing_part(config)
@@ -34,15 +43,16 @@ def crash_at_start(config: Json, *, with_socket: bool) -> str | None:
 
 
 def has_plugins(config: Json) -> bool:
-    """Whether Dobby survives GetInfo, Annotate and RemoveAnnotation of a container with that config.json.
+    """Whether GetInfo and annotations of a container with that config.json are safe for Dobby.
 
-    Dobby drops what is no object when it rewrites the file: such members do not count, and are not trusted either.
+    `rdkPlugins` needs at least one member, and only objects: Dobby drops other members when it
+    rewrites the file, so its second start would have fewer.
     """
     return _are_plugins(config.get("rdkPlugins"))
 
 
 def spec_has_plugins(spec: Json) -> bool:
-    """The same for a Dobby spec: each of these members gives the bundle that Dobby makes of it a plugin."""
+    """The same for a Dobby spec. Each of these members becomes a plugin in Dobby's bundle."""
     plugins = spec.get("rdkPlugins")
     if plugins and not _are_plugins(plugins):
         return False
@@ -50,7 +60,7 @@ def spec_has_plugins(spec: Json) -> bool:
 
 
 def refusal_of_bundle(config: Json, path: str) -> str | None:
-    """Why Dobby refuses a start of the bundle at `path`, where config.json tells."""
+    """Why Dobby refuses to start the bundle at `path`; None if config.json shows no reason."""
     for hook in _hooks(config) if is_converted(config) else ():
         arguments = hook.get("args")
         if (
@@ -64,23 +74,24 @@ def refusal_of_bundle(config: Json, path: str) -> str | None:
             f"{path}/config.json"
         ):
             return (
-                "the bundle was moved or copied after its first start, at which Dobby wrote the old path into its config.json "
-                "(its config-dobby.json is the original: make it the config.json again)"
+                "the bundle was moved or copied after its first start, when Dobby wrote the old "
+                "path into its config.json (restore config.json from config-dobby.json, the "
+                "original)"
             )
     return None
 
 
 def refusal_of_spec(spec: Json) -> str | None:
-    """Why Dobby refuses a start of that spec, where the spec tells."""
+    """Why Dobby refuses to start that spec; None if the spec shows no reason."""
     user = spec.get("user")
     uid = user.get("uid") if isinstance(user, Mapping) else None
     if uid == 0 and not isinstance(uid, bool):
-        return "its user.uid is 0, and Dobby starts no spec as root"
+        return "its user.uid is 0, and Dobby starts no specs as root"
     return None
 
 
 def is_converted(config: Json) -> bool:
-    """Whether Dobby takes it for a config.json that it has rewritten itself."""
+    """Whether Dobby regards it as rewritten by itself."""
     return config.get("ociVersion") == CONVERTED and isinstance(config.get("rdkPlugins"), Mapping)
 
 
@@ -108,7 +119,7 @@ def _bad_networking(config: Json) -> str | None:
 
 
 def _mount_without_source(config: Json) -> str | None:
-    """Read in Dobby's source: it compares the sources of all mounts when it adds one for the socket."""
+    """Inferred from Dobby's source, which compares the sources of all mounts with the socket's."""
     mounts = config.get("mounts")
     for number, mount in enumerate(mounts if isinstance(mounts, list) else ()):
         if isinstance(mount, Mapping) and not isinstance(mount.get("source"), str):
@@ -120,10 +131,16 @@ def _mount_without_source(config: Json) -> str | None:
 
 def _bad_conversion(config: Json) -> str | None:
     if not isinstance(config.get("hostname"), str):
-        return f"hostname {_state(config, 'hostname')}, though rdkPlugins and ociVersion {CONVERTED} are there"
+        return (
+            f"hostname {_state(config, 'hostname')}, "
+            f"but rdkPlugins and ociVersion {CONVERTED} are present"
+        )
     for hook in _hooks(config):
         if not isinstance(hook.get("args"), list) or not hook["args"]:
-            return f"hooks: one of {', '.join(LAUNCHED_HOOKS)} has no args, though rdkPlugins and ociVersion {CONVERTED} are there"
+            return (
+                f"hooks: one of {', '.join(LAUNCHED_HOOKS)} has no args, "
+                f"but rdkPlugins and ociVersion {CONVERTED} are present"
+            )
     return None
 
 
@@ -154,10 +171,6 @@ def _state(owner: Json, name: str) -> str:
     if name not in owner:
         return "is missing"
     value = owner[name]
-    return (
-        "is null"
-        if value is None
-        else "is empty"
-        if value in ({}, [], "")
-        else "is of the wrong type"
-    )
+    if value is None:
+        return "is null"
+    return "is empty" if value in ({}, [], "") else "is of the wrong type"

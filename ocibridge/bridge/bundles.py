@@ -1,6 +1,6 @@
-"""What can be told of a bundle or a spec from its files, before Dobby is asked to start it (design 3).
+"""Reads a bundle or a spec before Dobby is asked to start it.
 
-Nothing that is not a regular file is ever read.
+Only regular files are read (docs/design.md, startContainer; What is known of a bundle).
 """
 
 import os
@@ -17,62 +17,66 @@ from ocibridge.text import quoted
 
 MAX_SPEC_BYTES: Final = 1 << 20
 MAX_CONFIG_BYTES: Final = 8 << 20
-# Bytes of what is judged: as Python's objects it may be 27 times as large.
-MAX_JUDGED_BYTES: Final = 512 << 10
+# Of the members that the rules read: as Python objects they can take 27 times as much.
+MAX_MEMBERS_BYTES: Final = 512 << 10
 CONFIG: Final = "config.json"
-BACKUP: Final = "config-dobby.json"  # what config.json was before Dobby rewrote it
+BACKUP: Final = "config-dobby.json"  # the original of a config.json that Dobby has rewritten
 ENCRYPTED: Final = ("rootfs.img", "config.json.jwt")
 
 
-# What counts of a config.json and of a spec, not yet built.
+# The members that the rules read, as raw JSON.
 _CONFIG: Final = defstruct(
-    "_Config", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED]
+    "_Config", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.CONFIG_MEMBERS]
 )
 _SPEC: Final = defstruct(
-    "_Spec", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.JUDGED_OF_SPEC]
+    "_Spec", [(name, Raw | UnsetType, UNSET) for name in bundle_rules.SPEC_MEMBERS]
 )
 
 
 class _TooLarge(Exception):
-    """More than LARGEST_JUDGED."""
+    """The members have more than MAX_MEMBERS_BYTES."""
 
 
-class SpecPlan(NamedTuple):
-    """A spec: its text, what is known of the container to be, and why Dobby will refuse it, as far as that shows."""
+class CheckedSpec(NamedTuple):
+    """A spec's text, its container's provenance, and why Dobby will refuse the start, if known."""
 
     text: str
-    plan: Provenance
+    provenance: Provenance
     refusal: str | None = None
 
 
-class BundlePlan(NamedTuple):
-    """A bundle: what is known of the container to be, and why Dobby will refuse it, as far as that shows."""
+class CheckedBundle(NamedTuple):
+    """A bundle's provenance for its container, and why Dobby will refuse the start, if known."""
 
-    plan: Provenance
+    provenance: Provenance
     refusal: str | None = None
 
 
 class Bundles:
-    """Looks into bundles and specs."""
+    """Reads and checks bundles and specs."""
 
     def __init__(self) -> None:
         self._readers = Readers()
 
-    async def bundle(self, path: str, *, with_socket: bool) -> BundlePlan:
-        """What is to be known of the bundle at `path`, read anew at each start since Dobby rewrites it.
+    async def bundle(self, path: str, *, with_socket: bool) -> CheckedBundle:
+        """Check the bundle at `path`. To be called for each start, since Dobby rewrites bundles.
 
-        What we cannot see is left to Dobby; what would crash Dobby is refused. Raises InvalidArgs, NotSupported, LimitsExceeded.
+        A bundle that we may not read is left to Dobby. Raises InvalidArgs, also for a bundle that
+        would crash Dobby; NotSupported, LimitsExceeded.
         """
-        return await self._readers.run(lambda: _plan_bundle(path, with_socket=with_socket))
+        return await self._readers.run(lambda: _checked_bundle(path, with_socket=with_socket))
 
-    async def spec(self, dobby_spec: str) -> SpecPlan:
-        """A Dobby spec, given as its text or as the absolute path of its file. Raises InvalidArgs, LimitsExceeded."""
+    async def spec(self, dobby_spec: str) -> CheckedSpec:
+        """Check a Dobby spec, given as its JSON text or as the absolute path of its file.
+
+        Raises InvalidArgs, LimitsExceeded.
+        """
         if dobby_spec.startswith("/"):
             return await self._readers.run(lambda: _spec_in_file(dobby_spec))
         return _checked_spec(dobby_spec, "dobbySpec")
 
 
-def _plan_bundle(path: str, *, with_socket: bool) -> BundlePlan:
+def _checked_bundle(path: str, *, with_socket: bool) -> CheckedBundle:
     named = f"bundlePath {quoted(path)}"
     try:
         entries = os.listdir(path)
@@ -80,31 +84,34 @@ def _plan_bundle(path: str, *, with_socket: bool) -> BundlePlan:
         raise InvalidArgs(f"{named}: is not a directory") from None
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
-        return BundlePlan(Provenance(Origin.BUNDLE, path))  # not to be seen from our sandbox
+        return CheckedBundle(Provenance(Origin.BUNDLE, path))  # our sandbox may hide it
     if all(name in entries for name in ENCRYPTED):
         raise NotSupported(
-            f"{named}: is an encrypted bundle ({' and '.join(ENCRYPTED)}), which needs OMI to be decrypted; "
-            "ocibridge has no OMI and does not start it as if it were plain"
+            f"{named}: is an encrypted bundle ({' and '.join(ENCRYPTED)}), which needs OMI to be "
+            "decrypted; ocibridge has no OMI and does not start it as if it were plain"
         )
     read = _read_config(path, named, has_backup=BACKUP in entries)
     if read is None:
-        return BundlePlan(Provenance(Origin.BUNDLE, path))
+        return CheckedBundle(Provenance(Origin.BUNDLE, path))
     name, config = read
     crash = bundle_rules.crash_at_start(config, with_socket=with_socket)
     if crash is not None:
         raise InvalidArgs(f"{named}: {name}: {crash}; Dobby would crash at this start")
-    plan = Provenance(Origin.BUNDLE, path, has_rdk_plugins=bundle_rules.has_plugins(config))
-    return BundlePlan(plan, bundle_rules.refusal_of_bundle(config, path))
+    provenance = Provenance(Origin.BUNDLE, path, has_rdk_plugins=bundle_rules.has_plugins(config))
+    return CheckedBundle(provenance, bundle_rules.refusal_of_bundle(config, path))
 
 
 def _read_config(path: str, named: str, *, has_backup: bool) -> tuple[str, dict[str, Any]] | None:
-    """The file that Dobby will take, and what counts of it; None if we may not read it. Raises InvalidArgs, LimitsExceeded."""
+    """The name of the file that Dobby will use and the members read; None if we may not read it.
+
+    Raises InvalidArgs, LimitsExceeded.
+    """
     try:
         return CONFIG, _config_in(path, CONFIG, named)
     except PermissionError:
         return None
     except InvalidArgs as damaged:
-        # Dobby recovers a file that cannot be parsed from the copy that it made before it rewrote it.
+        # Dobby restores a config.json that cannot be parsed from its backup.
         if not has_backup or not isinstance(damaged, _Damaged):
             raise
         try:
@@ -116,28 +123,28 @@ def _read_config(path: str, named: str, *, has_backup: bool) -> tuple[str, dict[
 
 
 class _Damaged(InvalidArgs):
-    """It is there, and is no JSON object."""
+    """The file exists, but holds no JSON object."""
 
 
 def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
-    """What counts of that file. Raises PermissionError, InvalidArgs, LimitsExceeded."""
+    """The members read from that file. Raises PermissionError, InvalidArgs, LimitsExceeded."""
     try:
         content = read_regular(Path(path, name), MAX_CONFIG_BYTES)
     except FileNotFoundError:
         raise InvalidArgs(f"{named}: has no {name}") from None
     except PermissionError:
         raise
-    except OSError as error:  # not that we may not: somebody's lease on it, a bad disk
+    except OSError as error:  # such as a lease on the file, or a disk error
         raise_shortage(error, named)
         raise InvalidArgs(f"{named}: {name} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InvalidArgs(f"{named}: {name} {error}") from None
     try:
-        return _judged(content.decode(), _CONFIG)
+        return _members(content.decode(), _CONFIG)
     except _TooLarge:
-        members = ", ".join(bundle_rules.JUDGED)
+        members = ", ".join(bundle_rules.CONFIG_MEMBERS)
         raise InvalidArgs(
-            f"{named}: {name}: {members} together are larger than {MAX_JUDGED_BYTES >> 10} KiB"
+            f"{named}: {name}: {members} together are larger than {MAX_MEMBERS_BYTES >> 10} KiB"
         ) from None
     except json_text.NotAnObject as error:
         raise _Damaged(f"{named}: {name} {error}") from None
@@ -145,47 +152,49 @@ def _config_in(path: str, name: str, named: str) -> dict[str, Any]:
         raise _Damaged(f"{named}: {name} cannot be parsed: {error}") from None
 
 
-def _judged(text: str, kind: type[Struct]) -> dict[str, Any]:
-    """The members that `kind` declares, built, of a JSON object. Raises ValueError, NotAnObject, _TooLarge."""
+def _members(text: str, kind: type[Struct]) -> dict[str, Any]:
+    """The members that `kind` declares of a JSON object. Raises ValueError, _TooLarge."""
     found = json_text.members(text, kind)
     raw = {
         name: value
         for name in kind.__struct_fields__
         if (value := getattr(found, name)) is not UNSET
     }
-    if sum(len(memoryview(value)) for value in raw.values()) > MAX_JUDGED_BYTES:
+    if sum(len(memoryview(value)) for value in raw.values()) > MAX_MEMBERS_BYTES:
         raise _TooLarge
     return {name: json_text.value(bytes(value)) for name, value in raw.items()}
 
 
-def _spec_in_file(path: str) -> SpecPlan:
+def _spec_in_file(path: str) -> CheckedSpec:
+    named = f"dobbySpec {quoted(path)}"
     try:
         content = read_regular(Path(path), MAX_SPEC_BYTES)
         text = content.decode()
     except OSError as error:
-        raise_shortage(error, f"dobbySpec {quoted(path)}")
-        raise InvalidArgs(f"dobbySpec {quoted(path)}: cannot be read: {error.strerror}") from None
+        raise_shortage(error, named)
+        raise InvalidArgs(f"{named}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise InvalidArgs(f"dobbySpec {quoted(path)}: {error}") from None
-    return _checked_spec(text, f"dobbySpec {quoted(path)}")
+        raise InvalidArgs(f"{named}: {error}") from None
+    return _checked_spec(text, named)
 
 
-def _checked_spec(text: str, named: str) -> SpecPlan:
+def _checked_spec(text: str, named: str) -> CheckedSpec:
     try:
         if len(text.encode()) > MAX_SPEC_BYTES:
             raise InvalidArgs(f"{named}: larger than 1 MiB")
-        spec = _judged(text, _SPEC)
+        spec = _members(text, _SPEC)
     except _TooLarge:
         raise InvalidArgs(
-            f"{named}: its plugins are larger than {MAX_JUDGED_BYTES >> 10} KiB"
+            f"{named}: its plugins are larger than {MAX_MEMBERS_BYTES >> 10} KiB"
         ) from None
     except json_text.NotAnObject as error:
         raise InvalidArgs(f"{named}: {error}") from None
     except ValueError as error:
         raise InvalidArgs(
-            f"{named}: is neither a JSON object ({error}) nor the absolute path of a file that holds one"
+            f"{named}: is neither a JSON object ({error}) "
+            "nor the absolute path of a file that holds one"
         ) from None
-    return SpecPlan(
+    return CheckedSpec(
         text,
         Provenance(Origin.SPEC, has_rdk_plugins=bundle_rules.spec_has_plugins(spec)),
         bundle_rules.refusal_of_spec(spec),

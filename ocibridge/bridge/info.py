@@ -1,4 +1,7 @@
-"""Dobby's GetInfo text, as values and as the JSON that it is (design 3, 9; facts 4)."""
+"""The reply to GetInfo, as Python values and as compact JSON.
+
+(docs/design.md, getContainerInfo; JSON-RPC. docs/dobby.md, GetInfo)
+"""
 
 import re
 from typing import Any, Final
@@ -12,21 +15,21 @@ from ocibridge.model import Container, State, SubState
 from ocibridge.text import quoted
 
 MAX_DEPTH: Final = 16
-# Characters. As D-Bus values it may be six times as large, and a bus throws out who sends 32 MiB.
+# As D-Bus values it may be six times as large, and the bus disconnects the sender of 32 MiB.
 MAX_CHARACTERS: Final = 4 << 20
 
-# GetInfo spells states its own way (facts 4).
+# GetInfo's words for states (docs/dobby.md, States and their numbers).
 STATES: Final = {s.value.lower(): s.state for s in SubState} | {"unknown": State.INVALID}
 
-# An escape of a JSON string; group 1: of a surrogate that is not half of a pair.
+# Escapes in JSON strings. Group 1: a lone surrogate, without its backslash.
 HIGH, LOW = "u[dD][89abAB][0-9a-fA-F]{2}", "u[dD][c-fC-F][0-9a-fA-F]{2}"
 ESCAPES: Final = re.compile(rf"\\(?:{HIGH}\\{LOW}|({HIGH}|{LOW})|.)")
 
 
 class Info:
-    """What Dobby tells of a container: a JSON object, nothing dropped, its `state` in the document's words.
+    """Dobby's JSON object about a container, complete, with `state` in the document's words.
 
-    Raises DobbyRefused where `text` is none.
+    Raises DobbyRefused if `text` is not a JSON object within the limits.
     """
 
     def __init__(self, text: str, container: Container) -> None:
@@ -37,17 +40,14 @@ class Info:
 
     @property
     def json(self) -> bytes:
-        """Dobby's own text without the blanks between its tokens: the order, and values as they came but for `state`.
+        """Dobby's text without whitespace; order and values are kept, except `state`.
 
-        msgspec removes the blanks and finds the members without building any of their values. As on D-Bus, of members of
-        one name the last counts.
+        msgspec does this without building the members' values. Of members with the same name, the
+        last one counts, as on D-Bus.
         """
         try:
             return self._compact(self._text.encode())
-        except (
-            msgspec.DecodeError,
-            UnicodeEncodeError,
-        ):  # a lone surrogate, which the standard library reads and msgspec does not
+        except (msgspec.DecodeError, UnicodeEncodeError):  # lone surrogates, which msgspec refuses
             return self._compact_with_surrogates()
 
     def _compact(self, text: bytes) -> bytes:
@@ -58,7 +58,7 @@ class Info:
         return msgspec.json.encode(members)
 
     def _compact_with_surrogates(self) -> bytes:
-        """Their backslashes are a character meanwhile that the text does not have."""
+        """`_compact`, with an unused character in place of the backslashes of lone surrogates."""
         used = set(self._text)
         spare = next(c for c in map(chr, range(0xE000, 0x110000)) if c not in used)
         hidden = ESCAPES.sub(
@@ -74,21 +74,23 @@ def _respelt(state: str) -> str:
 def _parsed(text: str, container: Container) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise DobbyRefused(
-            f"getContainerInfo of {container}: what Dobby sent is larger than {MAX_CHARACTERS >> 20} MiB"
+            f"getContainerInfo of {container}: Dobby's answer is larger than "
+            f"{MAX_CHARACTERS >> 20} MiB"
         )
     try:
         value = json_text.parse(text)
     except ValueError as error:
         raise DobbyRefused(
-            f"getContainerInfo of {container}: what Dobby sent is not JSON ({error})"
+            f"getContainerInfo of {container}: Dobby's answer is not JSON ({error})"
         ) from None
     if not isinstance(value, dict):
         raise DobbyRefused(
-            f"getContainerInfo of {container}: what Dobby sent is JSON, but not an object: {quoted(text)}"
+            f"getContainerInfo of {container}: Dobby's answer is JSON, but not an object: "
+            f"{quoted(text)}"
         )
     if _is_deeper(value, MAX_DEPTH):
         raise DobbyRefused(
-            f"getContainerInfo of {container}: what Dobby sent is nested deeper than {MAX_DEPTH}"
+            f"getContainerInfo of {container}: Dobby's answer is nested deeper than {MAX_DEPTH}"
         )
     return value
 

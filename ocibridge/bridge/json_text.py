@@ -1,4 +1,4 @@
-"""JSON as it comes from Dobby and from callers: read whole, or refused in plain words."""
+"""Reads JSON from Dobby and from callers; errors are ValueErrors in plain words."""
 
 import json
 from typing import Any, Final, TypeVar
@@ -7,17 +7,18 @@ import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-MAX_INTEGER_DIGITS: Final = 20  # characters of any 64-bit integer
+MAX_INTEGER_CHARACTERS: Final = 20  # of any 64-bit integer
 
 
 class NotAnObject(ValueError):
-    """JSON, of another type."""
+    """The text is JSON, but not an object."""
 
 
 def parse(text: str) -> Any:
-    """The value. Integers too long for 64 bits become floats. Raises ValueError, saying what is wrong and where.
+    """The value; integers beyond 64 bits become floats. Raises ValueError, saying what and where.
 
-    The standard library's reader, since msgspec's refuses what is legal JSON: lone surrogates, and numbers out of range.
+    By the standard library: msgspec refuses lone surrogates and numbers out of range, which are
+    legal JSON.
     """
     try:
         return json.loads(text, parse_int=_integer, parse_constant=_refuse)
@@ -26,9 +27,10 @@ def parse(text: str) -> Any:
 
 
 def members(text: str, kind: type[T]) -> T:
-    """Of a JSON object the members that `kind` declares; raises ValueError as `parse` does, NotAnObject.
+    """The members of a JSON object that `kind` declares. Raises ValueError, NotAnObject.
 
-    The rest is looked at but never built: an object of 8 MiB may be 200 MiB of Python's, and half a second.
+    Other members are parsed but not built: 8 MiB of JSON can take 200 MiB as Python objects, and
+    half a second.
     """
     try:
         return msgspec.json.decode(text, type=kind)
@@ -41,7 +43,7 @@ def members(text: str, kind: type[T]) -> T:
 
 
 def value(text: bytes) -> Any:
-    """The value of a member that `members` has left unbuilt. Raises ValueError, saying what is wrong and where."""
+    """The value of a raw member from `members`. Raises ValueError, saying what and where."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
@@ -51,8 +53,8 @@ def value(text: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else float(digits)
+    return int(digits) if len(digits) <= MAX_INTEGER_CHARACTERS else float(digits)
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -1,4 +1,4 @@
-"""Finding a container, and finding out why Dobby said no (design 3: ask first, explain after)."""
+"""Finds containers, and the reasons for Dobby's refusals (docs/design.md, The verbs)."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ WHERE_DOBBY_LOGS: Final = "Dobby's log says more (journalctl -u dobby)"
 
 
 class Lookup:
-    """Answers from the mirror where it can, and never says "there is none" without having asked Dobby."""
+    """Answers from the mirror where possible. Asks Dobby before it raises NoSuchContainer."""
 
     def __init__(self, mirror: Mirror, dobby: DobbyApi, settings: Settings) -> None:
         self._mirror = mirror
@@ -25,7 +25,7 @@ class Lookup:
         self._settings = settings
 
     async def resolve(self, container_ref: ContainerRef) -> Container:
-        """The container that is meant, if it is there. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
+        """The container. Raises NoSuchContainer, DobbyUnavailable, Timeout."""
         self._dobby.ensure_available()
         if isinstance(container_ref, Container):
             return self.present(container_ref, container_ref.id)
@@ -34,15 +34,16 @@ class Lookup:
         )
 
     async def look_up(self, text: str, seconds: float) -> Container:
-        """Ask Dobby's List for what the mirror does not know. Errors as `resolve`."""
+        """Ask Dobby's List for a container that the mirror does not know. Errors as `resolve`."""
         if await self.within(seconds, self._dobby.refresh()) is None:
             raise Timeout(
-                f"whether there is a container {quoted(text)} is not known; {self._dobby.pending_summary()}"
+                f"it is not known whether there is a container {quoted(text)}; "
+                f"{self._dobby.pending_summary()}"
             )
         return self.present(self._mirror.find(text), text)
 
     def present(self, container: Container | None, text: str) -> Container:
-        """The container, if it is still there. Raises NoSuchContainer."""
+        """The container, if it still exists. Raises NoSuchContainer."""
         if container is None or self._mirror.find(container.id) is not container:
             raise NoSuchContainer(
                 f"there is no container {quoted(text)}; listContainers names those that Dobby has"
@@ -50,21 +51,23 @@ class Lookup:
         return container
 
     async def refresh_state(self, container: Container, seconds: float) -> None:
-        """Have the mirror know the container's state, from Dobby if it answers in time. Raises DobbyUnavailable."""
+        """Update the mirror by GetState, for at most `seconds`. Raises DobbyUnavailable."""
         began = time.monotonic()
         substate = await self.within(seconds, self._dobby.state(container.descriptor))
-        # Only a List asked after it tells Invalid from an end in progress (design 4). One that stays Invalid has had its List.
+        # Only a later List tells Invalid from an end in progress (docs/design.md, States). A
+        # container that stays Invalid has had its List already.
         if substate is SubState.INVALID and container.invalid_at is not None:
             await self.within(began + seconds - time.monotonic(), self._dobby.refresh(fresh=True))
 
-    async def within(self, seconds: float, question: "asyncio.Future[T]") -> T | None:
-        """The answer, or None where it does not come in time: the mirror has to do. Raises DobbyUnavailable.
+    async def within(self, seconds: float, call: "asyncio.Future[T]") -> T | None:
+        """The reply to `call`, or None after `seconds`. Raises DobbyUnavailable.
 
-        The future is the asker's own, so it can be ended here; a task or a timeout of asyncio's would cost more.
+        The future belongs to the caller alone, so it can be ended here. A task or asyncio.timeout
+        would cost more.
         """
-        timer = question.get_loop().call_later(seconds, _give_up, question)
+        timer = call.get_loop().call_later(seconds, _give_up, call)
         try:
-            answer = await question
+            answer = await call
         finally:
             timer.cancel()
         self._dobby.ensure_available()
@@ -73,7 +76,11 @@ class Lookup:
     async def explain(
         self, container: Container, verb: str, needed: SubState | None, said: str
     ) -> NoReturn:
-        """Dobby said no: raise what List and GetState tell of it. `needed`: the only state that allows the verb."""
+        """Raise the reason for Dobby's refusal, as List and GetState show it.
+
+        `needed`: the only state in which `verb` is possible, None if any. `said`: what Dobby gave,
+        for the text of DobbyRefused. Raises NoSuchContainer, WrongState, DobbyRefused.
+        """
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
             await self._dobby.refresh(fresh=True)
@@ -83,6 +90,6 @@ class Lookup:
         raise DobbyRefused(f"{verb} of {container}: Dobby gave {said}. {WHERE_DOBBY_LOGS}")
 
 
-def _give_up(question: "asyncio.Future[Any]") -> None:
-    if not question.done():
-        question.set_result(None)
+def _give_up(call: "asyncio.Future[Any]") -> None:
+    if not call.done():
+        call.set_result(None)

@@ -1,8 +1,8 @@
-"""Mounting a directory into a container without letting Dobby remove the host's files.
+"""Refuses mounts with which Dobby would delete files of the host.
 
-Each of Dobby's mounts goes through a "tunnel", /tmp/.hostmnttunnel-ID/tmpdir. Two things make it remove the files of
-the host recursively: a source that the tunnel is a part of, and a mount that could not be unmounted from the tunnel,
-once a later mount fails.
+Each mount goes through a directory of the host, the tunnel /tmp/.hostmnttunnel-ID/tmpdir. Dobby
+deletes files of the host in two cases: the source contains the tunnel; or an earlier mount is stuck
+in the tunnel, and a later one fails (docs/dobby.md, Mount: the tunnel).
 """
 
 import asyncio
@@ -22,17 +22,16 @@ from ocibridge.text import quoted
 
 TUNNEL: Final = ".hostmnttunnel-"
 INNER: Final = "tmpdir"
-# The kernel's own file systems: nothing in them is for a container.
+# The kernel's own file systems; nothing in them is for a container.
 KERNEL: Final = ("proc", "sys", "dev")
-MAX_MOUNTINFO_BYTES: Final = (
-    8 << 20
-)  # bytes of mountinfo: Linux allows 100,000 mounts a namespace by default
+# By default Linux allows 100,000 mounts in a namespace.
+MAX_MOUNTINFO_BYTES: Final = 8 << 20
 ESCAPE: Final = re.compile(r"\\([0-7]{3})")
-Identity = tuple[int, int]
+Identity = tuple[int, int]  # device and inode
 
 
 class Host(NamedTuple):
-    """Where things are on the machine; tests make a small machine of their own."""
+    """Paths of the host. Tests replace them by paths of their own."""
 
     root: str = "/"
     tmp: str = "/tmp"  # noqa: S108 - where Dobby has its tunnels
@@ -43,7 +42,7 @@ THIS_HOST = Host()
 
 
 class Mounts:
-    """Mounts, one at a time: each is checked when the one before is over."""
+    """Mounts one at a time: the check of a mount holds only while no other is in progress."""
 
     def __init__(self, find: Lookup, dobby: DobbyApi, host: Host | None = None) -> None:
         self._find = find
@@ -56,17 +55,21 @@ class Mounts:
     async def mount(
         self, container: Container, source: str, target: str, flags: list[str], data: str
     ) -> bool:
-        """Have Dobby mount the directory that `source` resolves to; what Dobby says. Raises InvalidArgs, DobbyRefused."""
+        """Have Dobby mount the directory that `source` resolves to. Returns Dobby's reply.
+
+        Raises InvalidArgs, DobbyRefused.
+        """
         async with self._turn:
             if self._is_unanswered:
-                # Its caller has given up, not Dobby. Dobby works in order: this answer means that the mount is over.
+                # The caller of the last mount gave up, but Dobby may still be at it. Dobby works
+                # in order, so the answer to a List means that the mount is over.
                 await self._dobby.refresh(fresh=True)
                 self._is_unanswered = False
             resolved = await self._readers.run(
                 lambda: checked_source(source, "rbind" in flags, self._host)
             )
             self._find.present(container, container.id)
-            # From here to the call nothing is awaited: it goes out as it was checked.
+            # Nothing is awaited between the check and the call.
             answer = self._dobby.mount(container, resolved, target, flags, data)
             self._is_unanswered = True
             mounted = await answer
@@ -75,9 +78,9 @@ class Mounts:
 
 
 def checked_source(source: str, recursive: bool, host: Host) -> str:
-    """The directory that `source` means, resolved, if Dobby can mount it without harm. Raises InvalidArgs, DobbyRefused.
+    """The resolved path of `source`. Raises InvalidArgs, DobbyRefused if a mount is not safe.
 
-    It reads files, and so is for a thread.
+    It reads the file system, so run it in a thread.
     """
     named = f"source {quoted(source)}"
     resolved, own = _directory(source, named)
@@ -89,7 +92,7 @@ def checked_source(source: str, recursive: bool, host: Host) -> str:
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
         raise DobbyRefused(
-            f"mount: not done, since what Dobby has mounted cannot be seen: {error}"
+            f"mount: not done, because Dobby's mounts cannot be read: {error}"
         ) from None
     problem = _problem_of_mounts(resolved, recursive, mounts)
     if problem is not None:
@@ -100,38 +103,38 @@ def checked_source(source: str, recursive: bool, host: Host) -> str:
 def _directory(source: str, named: str) -> tuple[str, Identity]:
     try:
         resolved = os.path.realpath(source, strict=True)
-        resolved.encode()  # D-Bus carries no other
+        resolved.encode()  # D-Bus strings are UTF-8
         status = Path(resolved).stat()
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
         reason = error.strerror if isinstance(error, OSError) else "its resolved path is not UTF-8"
         raise InvalidArgs(
-            f"{named}: ocibridge cannot see it, and mounts nothing unseen: {reason}"
+            f"{named}: ocibridge cannot see it, so it cannot check it: {reason}"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        raise InvalidArgs(f"{named}: is not a directory, and Dobby mounts nothing else")
+        raise InvalidArgs(f"{named}: is not a directory; Dobby mounts only directories")
     return resolved, (status.st_dev, status.st_ino)
 
 
 def _check_place(named: str, resolved: str, own: Identity, tmp: str, host: Host) -> None:
-    """By name and by identity, since a bind mount shows the same directory under another name."""
+    """Check by path, and by device and inode: a bind mount shows a directory at another path."""
     root = host.root.rstrip("/")
     for name in KERNEL:
         if _is_below(resolved, f"{root}/{name}"):
             raise InvalidArgs(
-                f"{named}: lies in /{name}, and Dobby is not asked to mount from there"
+                f"{named}: lies in /{name}, from where nothing is mounted into containers"
             )
-    danger = "Dobby would remove the files of this machine"
+    danger = "Dobby would delete files of this host"
     if any(part.startswith(TUNNEL) for part in resolved.split("/")):
         raise InvalidArgs(f"{named}: lies in Dobby's mount tunnel; {danger}")
-    # All that the tunnels are in: /tmp, /, and what is between where /tmp is a symbolic link.
+    # All directories that contain tunnels: /tmp, /, and those between if /tmp is a symbolic link.
     around = {_identity(directory) for directory in (*_upwards(tmp), host.root)}
     if own in around:
-        raise InvalidArgs(f"{named}: Dobby's mount tunnel (/tmp/{TUNNEL}*) lies in it; {danger}")
+        raise InvalidArgs(f"{named}: contains Dobby's mount tunnel (/tmp/{TUNNEL}*); {danger}")
     tunnels = set(_tunnels(tmp))
     if any(_identity(directory) in tunnels for directory in _upwards(resolved)):
         raise InvalidArgs(
-            f"{named}: is a part of Dobby's mount tunnel under another name; {danger}"
+            f"{named}: is a part of Dobby's mount tunnel under another path; {danger}"
         )
 
 
@@ -142,8 +145,9 @@ def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
         )
         if len(parts) > 1 and parts[0].startswith(TUNNEL) and parts[1] == INNER:
             raise DobbyRefused(
-                f"mount: not done, since an earlier mount is still in Dobby's tunnel at {quoted(point)}: if another mount failed now, "
-                f"Dobby would remove the files that it shows. Unmount it on the host (umount {quoted(point)})"
+                "mount: not done, because an earlier mount is stuck in Dobby's tunnel at "
+                f"{quoted(point)}: if another mount failed now, Dobby would delete its files. "
+                f"Unmount it on the host (umount {quoted(point)})"
             )
 
 
@@ -154,14 +158,17 @@ def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, s
         else []
     )
     if below:
-        return f"{quoted(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; use bind, or another source"
+        return (
+            f"{quoted(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; "
+            "use bind, or another source"
+        )
     if any(TUNNEL in root and _is_below(resolved, point) for root, point in mounts):
         return "is a part of Dobby's mount tunnel, which is mounted there"
     return None
 
 
 def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
-    """(root in its file system, mount point) of each mount of this namespace (proc(5))."""
+    """(root within its file system, mount point) of each mount of our namespace (proc(5))."""
     with Path(mountinfo).open("rb") as file:
         content = file.read(MAX_MOUNTINFO_BYTES + 1)
     if len(content) > MAX_MOUNTINFO_BYTES:
@@ -172,12 +179,12 @@ def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
 
 
 def _unescaped(text: str) -> str:
-    """Blanks, tabs, newlines and backslashes are written as three octal digits."""
+    """mountinfo writes blanks, tabs, newlines and backslashes as three octal digits."""
     return ESCAPE.sub(lambda escape: chr(int(escape[1], 8)), text)
 
 
 def _tunnels(tmp: str) -> Iterator[Identity]:
-    """Of each tunnel that there is, and of the directory in it where Dobby mounts."""
+    """The identities of each tunnel and of the directory in it where Dobby mounts."""
     with os.scandir(tmp) as entries:
         for entry in entries:
             if entry.name.startswith(TUNNEL):
@@ -189,7 +196,7 @@ def _identities(*paths: str) -> Iterator[Identity]:
         try:
             yield _identity(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue  # gone meanwhile, or not to be entered by us, under whatever name
+            continue  # it vanished, or we may not enter it, whatever its path
 
 
 def _identity(path: str) -> Identity:
@@ -198,7 +205,7 @@ def _identity(path: str) -> Identity:
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """The directory and all that it lies in."""
+    """The directory and its parents."""
     return map(str, (Path(path), *Path(path).parents))
 
 

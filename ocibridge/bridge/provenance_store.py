@@ -1,7 +1,8 @@
-"""What we know of containers' bundles, kept over our own restart (design 3).
+"""Keeps what is known of containers' bundles across our own restarts.
 
-A container outlives us, and a GetInfo of one without `rdkPlugins` kills Dobby: after a restart we must still know.
-One small file a bus in the runtime directory; what is of another Dobby than the present one is not believed.
+Containers outlive ocibridge, and GetInfo of one without `rdkPlugins` crashes Dobby. There is one
+small file for each bus in the runtime directory. It counts only for the Dobby process that it was
+written for (docs/design.md, What is known of a bundle).
 """
 
 import os
@@ -16,14 +17,13 @@ from ocibridge.model import Origin, Provenance
 
 log = structlog.get_logger()
 
-MAX_FILE_BYTES: Final = (
-    64 << 20
-)  # bytes; far beyond what 1,023 containers and 1,024 starts can take
-# Files, each of another bus: one that has been restarted is another one.
+# Far more than 1,023 containers and 1,024 starts can take.
+MAX_FILE_BYTES: Final = 64 << 20
+# One file for each bus. A restarted bus has a new id, so old files pile up.
 MAX_FILES: Final = 8
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _Entry(msgspec.Struct, frozen=True):
     id: str
     descriptor: int
     origin: Origin
@@ -33,31 +33,32 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 class _File(msgspec.Struct, frozen=True):
     owner: str
-    containers: list[_Remembered]
+    containers: list[_Entry]
 
 
 def runtime_directory() -> Path:
-    """Where systemd says, else where a daemon started by hand may write."""
+    """$RUNTIME_DIRECTORY, which systemd sets; otherwise a default for root or the user."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
     user = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not user.startswith(
-        "/"
-    ):  # the XDG specification: empty is unset, a relative path is ignored
+    if not user.startswith("/"):  # the XDG specification ignores relative paths
         user = f"/run/user/{os.getuid()}"
     return Path("/run" if os.getuid() == 0 else user, "ocibridge", "memory")
 
 
 class ProvenanceStore:
-    """Plans by container, as last saved. `path` None: nothing is kept."""
+    """Saves and loads provenance by container. `path` None: nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._warned = False
 
     def recall(self, owner: str) -> dict[tuple[str, int], Provenance]:
-        """What was kept of that life of Dobby: plans by (id, descriptor), by (id, 0) of starts that were under way."""
+        """What was saved for that Dobby process, by (id, descriptor); (id, 0) for pending starts.
+
+        Empty if there is nothing. A file that cannot be read is logged.
+        """
         try:
             if self._path is None:
                 return {}
@@ -66,7 +67,7 @@ class ProvenanceStore:
             return {}
         except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             log.warning(
-                "what was known of containers' bundles is lost",
+                "the saved knowledge of containers' bundles is lost",
                 file=str(self._path),
                 reason=str(error),
             )
@@ -78,18 +79,18 @@ class ProvenanceStore:
             for c in kept.containers
         }
 
-    def keep(self, owner: str, plans: dict[tuple[str, int], Provenance]) -> None:
-        """Save `plans`, at once whole or not at all."""
+    def keep(self, owner: str, provenance: dict[tuple[str, int], Provenance]) -> None:
+        """Save `provenance` for that Dobby process, atomically. Errors are logged once."""
         if self._path is None:
             return
-        known = [
-            _Remembered(id_, descriptor, p.origin, p.bundle_path, p.has_rdk_plugins)
-            for (id_, descriptor), p in plans.items()
+        entries = [
+            _Entry(id_, descriptor, p.origin, p.bundle_path, p.has_rdk_plugins)
+            for (id_, descriptor), p in provenance.items()
         ]
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self._path.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(_File(owner, known)))
+            draft.write_bytes(msgspec.json.encode(_File(owner, entries)))
             is_new = not self._path.exists()
             draft.replace(self._path)
             if is_new:
@@ -99,7 +100,7 @@ class ProvenanceStore:
             if not self._warned:
                 self._warned = True
                 log.warning(
-                    "what is known of containers' bundles cannot be kept over a restart",
+                    "the knowledge of containers' bundles cannot be saved for a restart",
                     file=str(self._path),
                     reason=str(error),
                 )

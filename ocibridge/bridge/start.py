@@ -1,4 +1,4 @@
-"""Starting (design 3): checked before Dobby is asked, explained where it says no."""
+"""startContainer and startContainerFromDobbySpec (docs/design.md, startContainer)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,21 +13,23 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Provenance
 from ocibridge.text import quoted
 
-# With a bundle that Dobby has converted, the id becomes the host name (facts 5).
-MAX_HOSTNAME: Final = 64
+# In a bundle that Dobby has converted, the id becomes the host name (docs/dobby.md, Descriptors and
+# ids).
+MAX_HOSTNAME_BYTES: Final = 64
 BUNDLE_CAUSES: Final = (
-    "an earlier container of that id was still ending, "
-    "the bundle is not there or not writable for Dobby, it was moved or copied after its first start (Dobby writes its path into "
-    "config.json then), its config.json is not to Dobby's liking, a hook or crun failed, the westerosSocket is not there"
+    "an earlier container of that id was still ending; the bundle is missing or not writable for "
+    "Dobby; it was moved or copied after its first start, when Dobby wrote its path into "
+    "config.json; Dobby does not accept its config.json; a hook or crun failed; the westerosSocket "
+    "is missing"
 )
 SPEC_CAUSES: Final = (
-    "an earlier container of that id was still ending, the spec is incomplete or of an unknown version, its user.uid is 0, "
-    "a hook or crun failed"
+    "an earlier container of that id was still ending; the spec is incomplete or of an unknown "
+    "version; its user.uid is 0; a hook or crun failed"
 )
 
 
 class Starter:
-    """The starts under way: of two starts of one id at once, the second is refused."""
+    """Starts containers. A second start of an id while one is in progress is refused."""
 
     def __init__(self, mirror: Mirror, dobby: DobbyApi) -> None:
         self._bundles = Bundles()
@@ -35,7 +37,7 @@ class Starter:
         self._dobby = dobby
 
     def is_starting(self, container_id: str) -> bool:
-        """Whether a start of ours of that id is under way."""
+        """Whether a start of ours for that id is in progress."""
         return self._mirror.is_starting(container_id)
 
     async def from_bundle(
@@ -49,7 +51,7 @@ class Starter:
         validation.check_environment(env)
         with self._claim(container_id):
             bundle = await self._bundles.bundle(path, with_socket=bool(socket))
-            self._plan(container_id, bundle.plan)
+            self._register(container_id, bundle.provenance)
             descriptor = await self._dobby.start_from_bundle(
                 container_id, path, command, socket, env
             )
@@ -64,7 +66,7 @@ class Starter:
         _check_socket(socket)
         with self._claim(container_id):
             spec = await self._bundles.spec(dobby_spec)
-            self._plan(container_id, spec.plan)
+            self._register(container_id, spec.provenance)
             descriptor = await self._dobby.start_from_spec(container_id, spec.text, command, socket)
         return await self._started(
             container_id, descriptor, "the Dobby spec", spec.refusal or SPEC_CAUSES
@@ -75,7 +77,8 @@ class Starter:
         self._dobby.ensure_available()
         if self.is_starting(container_id):
             raise ContainerExists(
-                f"container {quoted(container_id)} is being started already (Starting, no descriptor yet)"
+                f"container {quoted(container_id)} is already being started "
+                "(Starting, no descriptor yet)"
             )
         start = self._mirror.claim_start(container_id)
         try:
@@ -83,10 +86,13 @@ class Starter:
         finally:
             self._mirror.withdraw_start(container_id, start)
 
-    def _plan(self, container_id: str, plan: Provenance) -> None:
-        """To be followed by the start without an await: its answer, or Dobby's end, takes the plan back."""
+    def _register(self, container_id: str, provenance: Provenance) -> None:
+        """Register the start with the mirror. The call to Dobby has to follow without an await.
+
+        Dobby's answer, or the loss of Dobby, ends the registration.
+        """
         self._dobby.ensure_available()
-        self._mirror.send_start(container_id, plan)
+        self._mirror.send_start(container_id, provenance)
 
     async def _started(self, container_id: str, descriptor: int, source: str, causes: str) -> int:
         if descriptor > 0:
@@ -94,12 +100,15 @@ class Starter:
         await self._dobby.refresh()
         known = self._mirror.find(container_id)
         if known is not None:
-            raise ContainerExists(f"{known} is there already; stop it first, or use another id")
-        if len(container_id) > MAX_HOSTNAME:
-            causes = f"the id is longer than the {MAX_HOSTNAME} bytes of a host name, {causes}"
-        told = f"Dobby did not start {quoted(container_id)} from {source} and gives no reason; likely causes: {causes}"
+            raise ContainerExists(f"{known} exists already; stop it first, or use another id")
+        if len(container_id) > MAX_HOSTNAME_BYTES:
+            causes = (
+                f"the id is longer than the {MAX_HOSTNAME_BYTES} bytes of a host name; {causes}"
+            )
         raise DobbyRefused(
-            f"{told}. {WHERE_DOBBY_LOGS}; crun's own is /opt/logs/crun.log in Debug builds"
+            f"Dobby did not start {quoted(container_id)} from {source} and gives no reason; "
+            f"likely causes: {causes}. {WHERE_DOBBY_LOGS}; "
+            "crun's own log is /opt/logs/crun.log in Debug builds"
         )
 
 

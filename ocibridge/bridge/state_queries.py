@@ -1,4 +1,4 @@
-"""Reading a container's state, and waiting for one (design 3): Dobby is asked, and the mirror answers where it is slow."""
+"""getContainerState and waitForState (docs/design.md, waitForState)."""
 
 import asyncio
 
@@ -14,7 +14,10 @@ from ocibridge.text import quoted
 
 
 class StateQueries:
-    """Neither waits for Dobby longer than `timeouts.read`, unless that is the only way to know."""
+    """Reads states from Dobby, or from the mirror after `timeouts.read`.
+
+    Only a container that the mirror does not know may take longer.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class StateQueries:
         return self._find.present(container, text).id, container.substate.state
 
     async def wait_for(self, container_ref: ContainerRef, word: str, seconds: float | None) -> str:
-        """See `Bridge.wait_for_state`; None seconds: no limit."""
+        """See `Bridge.wait_for_state`. `seconds` None: no limit."""
         self._dobby.ensure_available()
         text = name_of(container_ref)
         self._mirror.release_hold(text)
@@ -56,21 +59,17 @@ class StateQueries:
                     return await wait.reached
             except TimeoutError:
                 container = self._mirror.find(text)
-                now = (
-                    f"it is {container.substate}"
-                    if container is not None
-                    else "Dobby has no such container"
-                )
+                now = "Dobby has no such container" if container is None else container.substate
                 raise Timeout(
-                    f"{quoted(text)} has not become {word} within {seconds:g} s; {now}"
+                    f"{quoted(text)} was not {word} within {seconds:g} s; now: {now}"
                 ) from None
             except DobbyUnavailable:
                 if wait.reached.done() and wait.reached.exception() is None:
-                    return wait.reached.result()  # it was lost with Dobby, which ends it
+                    return wait.reached.result()  # the loss of Dobby has ended the container
                 raise
 
     async def _look(self, container_ref: ContainerRef, wait: StateWaiter) -> None:
-        """What is so already."""
+        """Complete the wait if the state has been reached already."""
         text = name_of(container_ref)
         container = self._mirror.find(text)
         if isinstance(container_ref, Container) and container_ref is not container:
@@ -84,9 +83,12 @@ class StateQueries:
             await self._look_up(text, wait)
 
     async def _look_up(self, text: str, wait: StateWaiter) -> None:
-        """Ask Dobby's List, which tells the mirror, which tells us; only that it is not there has to be waited for."""
-        question = self._dobby.refresh()
+        """Ask Dobby's List. If it has the container, the mirror's events complete the wait.
+
+        Only its absence has to be awaited here.
+        """
+        listed = self._dobby.refresh()
         if wait.word == State.STOPPED:
-            await question
+            await listed
             if self._mirror.find(text) is None and not self._starter.is_starting(text):
                 wait.reach(State.STOPPED)

@@ -1,4 +1,4 @@
-"""Stopping (design 3): done when the container is gone, not when Dobby has accepted."""
+"""stopContainer: done when the container is gone (docs/design.md, stopContainer)."""
 
 import asyncio
 from typing import Any
@@ -11,30 +11,30 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Caller, Container, Exit, Reason, StopRequest, SubState
 from ocibridge.text import quoted
 
-# Dobby refuses to stop what is dying already, also after another client's stop: so long dying takes at most (0.63 s were
-# seen, and the reaping).
+# Dobby refuses to stop a container that is ending already. Ending takes at most 0.63 s and the
+# reaping (docs/dobby.md, Stop).
 DYING_SECONDS = 1.5
 
 
 class Stopper:
-    """The stops under way, so that a second one joins the first."""
+    """Stops containers. A second stop joins one in progress."""
 
     def __init__(self, mirror: Mirror, dobby: DobbyApi, ends: Ends) -> None:
         self._mirror = mirror
         self._dobby = dobby
         self._exit_tracker = ends
-        self._under_way: dict[tuple[Container, bool], asyncio.Task[None]] = {}
+        self._in_progress: dict[tuple[Container, bool], asyncio.Task[None]] = {}  # key: with force
 
     async def stop(self, container: Container, force: bool, seconds: float, caller: Caller) -> None:
-        """Stop, or join a stop that is under way; one with force joins none without.
+        """Stop, or join a stop in progress. A stop with force does not join one without.
 
-        Errors: WrongState (paused, and no force), DobbyRefused, Timeout, DobbyUnavailable.
+        Raises WrongState (paused, and no force), DobbyRefused, Timeout, DobbyUnavailable.
         """
         now = asyncio.get_running_loop().time
         until = now() + seconds
         end = self._exit_tracker.of(container)
         while True:
-            joined = self._under_way.get((container, True)) or self._under_way.get(
+            joined = self._in_progress.get((container, True)) or self._in_progress.get(
                 (container, force)
             )
             try:
@@ -42,7 +42,7 @@ class Stopper:
                     joined or self._begin(container, force, until - now(), caller, end)
                 )
             except Timeout:
-                # The joined one's time was over: what is left of our own goes to a stop of our own.
+                # The stop that we joined timed out. Use the rest of our time for one of our own.
                 if joined is None or now() >= until:
                     raise
             else:
@@ -56,12 +56,12 @@ class Stopper:
         caller: Caller,
         end: "asyncio.Future[Exit]",
     ) -> "asyncio.Task[None]":
-        # Not spawned: its failure is told to those who await it, and is no crash.
+        # Not spawned: its exceptions go to those who await it and are no crash.
         stop = asyncio.get_running_loop().create_task(
             self._stop(container, force, seconds, caller, end)
         )
-        self._under_way[container, force] = stop
-        stop.add_done_callback(lambda _: self._under_way.pop((container, force)))
+        self._in_progress[container, force] = stop
+        stop.add_done_callback(lambda _: self._in_progress.pop((container, force)))
         return stop
 
     async def _stop(
@@ -72,7 +72,7 @@ class Stopper:
         caller: Caller,
         end: "asyncio.Future[Exit]",
     ) -> None:
-        """One stop of ours, as the mirror knows it: what Dobby refuses or never sees is no reason for an end to come."""
+        """Perform one stop, and tell the mirror whether it can be the cause of a later end."""
         request = self._mirror.begin_stop(container, caller)
         withdrawn = True
         try:
@@ -82,13 +82,16 @@ class Stopper:
             raise
         except (TimeoutError, Timeout):
             withdrawn = False
-            told = f"{container} has not ended within {seconds:.3g} s; it may still do so; {self._dobby.pending_summary()}"
-            raise Timeout(told) from None
+            raise Timeout(
+                f"{container} has not ended within {seconds:.3g} s; it may still do so; "
+                f"{self._dobby.pending_summary()}"
+            ) from None
         finally:
             self._mirror.end_stop(container, request, withdrawn=withdrawn)
         if reason is Reason.DOBBY_GONE:
             raise DobbyUnavailable(
-                f"Dobby went away while {quoted(container.id)} was being stopped; whether it still runs is not known"
+                f"Dobby left the bus while {quoted(container.id)} was being stopped; "
+                "it is not known whether the container still runs"
             )
 
     async def _until_ended(
@@ -109,9 +112,9 @@ class Stopper:
     async def _accepted(
         self, container: Container, force: bool, seconds: float, end: "asyncio.Future[Exit]"
     ) -> bool:
-        """True also where the container has ended by itself before Dobby came to our request."""
+        """Whether Dobby accepted the stop, or the container has ended before Dobby answered."""
         if not self._exit_tracker.is_awaited(container):
-            return True  # it has ended, and its descriptor may be another's by now
+            return True  # it has ended, and its descriptor may be in use again
         answer = self._dobby.stop(container, force, seconds)
         either: list[asyncio.Future[Any]] = [answer, end]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -120,7 +123,10 @@ class Stopper:
     async def _why_not(
         self, container: Container, force: bool, end: "asyncio.Future[Exit]"
     ) -> None:
-        """Returns if the container has ended, or is about to, by itself or because another client stopped it."""
+        """Raise the reason for Dobby's refusal. Return if the container has ended or is about to.
+
+        It may end by itself, or because another client stopped it.
+        """
         substate = await self._dobby.state(container.descriptor)
         if substate is SubState.INVALID:
             await self._dobby.refresh(fresh=True)

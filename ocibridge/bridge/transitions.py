@@ -1,4 +1,7 @@
-"""Changes of state that Dobby does not announce, or only begins (design 3): done when Dobby shows them."""
+"""Pause, resume, hibernate, wakeup: done when Dobby reports the new state.
+
+(docs/design.md, pauseContainer and resumeContainer; hibernateContainer and wakeupContainer)
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,13 +15,13 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Container, SubState
 from ocibridge.text import quoted
 
-# memcr may fail without a signal (facts, Hibernate): so often it is looked whether the state has gone back.
-LOOK_AGAIN_SECONDS: Final = 0.5
-MAY_LACK: Final = "it has no hibernation built in, or memcr is not there or failed"
+# A failure of memcr has no signal, so the state is polled (docs/dobby.md, Hibernate and Wakeup).
+POLL_SECONDS: Final = 0.5
+LIKELY_CAUSES: Final = "Dobby was built without hibernation, or memcr is missing or failed"
 
 
 class Transitions:
-    """Pause, resume, hibernate, wakeup. Each raises WrongState, DobbyRefused, and NoSuchContainer where it ends meanwhile."""
+    """Each operation raises WrongState, DobbyRefused, and NoSuchContainer if the container ends."""
 
     def __init__(self, mirror: Mirror, dobby: DobbyApi, find: Lookup, waits: StateWaiters) -> None:
         self._mirror = mirror
@@ -27,7 +30,7 @@ class Transitions:
         self._waiters = waits
 
     async def pause(self, container: Container) -> None:
-        """Until Dobby shows it paused."""
+        """Pause. Returns when Dobby reports it paused."""
         await self._confirm(
             container,
             "pauseContainer",
@@ -37,7 +40,7 @@ class Transitions:
         )
 
     async def resume(self, container: Container) -> None:
-        """Until Dobby shows it running."""
+        """Resume. Returns when Dobby reports it running."""
         await self._confirm(
             container,
             "resumeContainer",
@@ -47,33 +50,32 @@ class Transitions:
         )
 
     async def hibernate(self, container: Container, options: str) -> None:
-        """Until Dobby shows it hibernated. Raises WrongState also where a wakeup came first."""
-        asked = self._mirror.position
+        """Hibernate. Returns when it is done. Raises WrongState also if a wakeup interrupts it."""
+        as_of = self._mirror.position
         if not await self._dobby.hibernate(container, options):
             await self._find.explain(container, "hibernateContainer", SubState.RUNNING, "no reason")
 
         def is_done() -> bool:
-            return container.reported is SubState.HIBERNATED or container.hibernated_at > asked
+            return container.reported is SubState.HIBERNATED or container.hibernated_at > as_of
 
         if not await self._pass(container, "hibernateContainer", SubState.HIBERNATING, is_done):
             substate = container.reported
-            await self._dobby.state(
-                container.descriptor, fresh=True
-            )  # Awoken is signalled a moment after the state has changed
-            if substate is SubState.AWAKENING or container.awoken_at > asked:
+            # Awoken comes a moment after the state has changed; this answer comes after it.
+            await self._dobby.state(container.descriptor, fresh=True)
+            if substate is SubState.AWAKENING or container.awoken_at > as_of:
                 raise WrongState(
-                    f"hibernateContainer: {container} was woken by a wakeup before it was hibernated"
+                    f"hibernateContainer: {container} was woken before it was hibernated"
                 )
             raise _failed(container, "hibernateContainer")
 
     async def wakeup(self, container: Container) -> None:
-        """Until Dobby shows it running. What is still hibernating can be woken as well."""
-        asked = self._mirror.position
+        """Wake up. Returns when it is done. A container that is still hibernating can be woken."""
+        as_of = self._mirror.position
         if not await self._dobby.wakeup(container):
             await self._find.explain(container, "wakeupContainer", SubState.HIBERNATED, "no reason")
 
         def is_done() -> bool:
-            return container.reported is SubState.RUNNING or container.awoken_at > asked
+            return container.reported is SubState.RUNNING or container.awoken_at > as_of
 
         if not await self._pass(container, "wakeupContainer", SubState.AWAKENING, is_done):
             raise _failed(container, "wakeupContainer")
@@ -86,26 +88,30 @@ class Transitions:
         needed: SubState,
         wanted: SubState,
     ) -> None:
-        """Believe neither the yes nor the no: GetState tells, sent right behind the request so that nobody comes between."""
+        """Check the outcome by GetState: Dobby's reply misleads in both directions.
+
+        GetState is sent directly after the request, so that no other call comes between.
+        """
         check = self._dobby.state(container.descriptor, fresh=True)
         if not await request:
             await self._find.explain(container, verb, needed, "no reason")
         substate = await check
-        if (
-            substate is not wanted
-        ):  # the request may have been held back, and overtaken by the check
+        if substate is not wanted:  # the request may have been held, and overtaken by the check
             substate = await self._dobby.state(container.descriptor, fresh=True)
         if substate is SubState.INVALID:
             raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
         if substate is not wanted:
             raise DobbyRefused(
-                f"Dobby accepted {verb}, yet {container} is not {wanted}. {WHERE_DOBBY_LOGS}"
+                f"Dobby accepted {verb}, but {container} is not {wanted}. {WHERE_DOBBY_LOGS}"
             )
 
     async def _pass(
         self, container: Container, verb: str, passing: SubState, is_done: Callable[[], bool]
     ) -> bool:
-        """Whether it is done, as soon as its state is no longer `passing`; the signal may come at any time, or never."""
+        """Whether `is_done`, as soon as that is true or the state is no longer `passing`.
+
+        The signal may come before or after the state changes, or never.
+        """
         while True:
             with self._waiters.enter(container.id, ANY) as change:
                 substate = await self._dobby.state(container.descriptor, fresh=True)
@@ -113,10 +119,11 @@ class Transitions:
                     raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
                 if is_done() or container.reported is not passing:
                     return is_done()
-                await asyncio.wait([change.reached], timeout=LOOK_AGAIN_SECONDS)
+                await asyncio.wait([change.reached], timeout=POLL_SECONDS)
 
 
 def _failed(container: Container, verb: str) -> DobbyRefused:
     return DobbyRefused(
-        f"Dobby accepted {verb}, yet {container} is {container.reported}: {MAY_LACK}. {WHERE_DOBBY_LOGS}"
+        f"Dobby accepted {verb}, but {container} is {container.reported}: {LIKELY_CAUSES}. "
+        f"{WHERE_DOBBY_LOGS}"
     )

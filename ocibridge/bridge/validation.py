@@ -1,4 +1,7 @@
-"""What an argument must be before Dobby hears of it (design 3; facts 2, 5). Everything here raises InvalidArgs."""
+"""Checks of arguments before Dobby is asked. All of them raise InvalidArgs.
+
+(docs/design.md, startContainer; mount and unmount. docs/dobby.md, Descriptors and ids)
+"""
 
 import re
 from typing import Final
@@ -7,14 +10,14 @@ from ocibridge.errors import InvalidArgs
 from ocibridge.model import State, SubState
 from ocibridge.text import quoted
 
-MAX_STRING_BYTES: Final = 1 << 20  # bytes
-MAX_PATH_BYTES: Final = 4095  # bytes (limits.h, PATH_MAX, with the NUL that ends it)
-MAX_ID_BYTES: Final = 128  # bytes (facts 5)
-MAX_WORDS: Final = 63  # what DobbyInit takes (facts, StartFromBundle)
+MAX_STRING_BYTES: Final = 1 << 20
+MAX_PATH_BYTES: Final = 4095  # PATH_MAX of limits.h, without the final NUL
+MAX_ID_BYTES: Final = 128
+MAX_WORDS: Final = 63  # DobbyInit's limit (docs/dobby.md, Command, environment, user and files)
 ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 STATES: Final = sorted({word.value for word in (*State, *SubState)})
-# What Dobby passes on (facts, Mount), and mount(8)'s words for what is so without any.
+# The flags that Dobby knows (docs/dobby.md, Mount and Unmount).
 DOBBY_FLAGS: Final = {
     "bind",
     "rbind",
@@ -27,6 +30,7 @@ DOBBY_FLAGS: Final = {
     "relatime",
     "strictatime",
 }
+# Also mount(8)'s words for what Dobby does anyway.
 MOUNT_FLAGS: Final = (
     DOBBY_FLAGS
     | {"noexec", "nodev", "nosuid"}
@@ -34,29 +38,38 @@ MOUNT_FLAGS: Final = (
 )
 
 
-def check_size(name: str, value: object, largest: int = MAX_STRING_BYTES) -> None:
-    """At most `largest` bytes of UTF-8 in a string, or in all of a list of them; nothing else has a size.
+def check_size(name: str, value: object, max_bytes: int = MAX_STRING_BYTES) -> None:
+    """A string, or a list of strings together, has at most `max_bytes` of UTF-8.
 
-    What has more characters than that is never encoded: the bus hands over 30 MiB, which may be 120 MiB of Python's.
+    Values of other types pass. A text with more characters than that is not encoded first: the bus
+    lets 30 MiB through, which can take 120 MiB in Python.
     """
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     characters = sum(map(len, texts))
-    if characters > largest or (
-        characters > largest // 4 and sum(len(t.encode(errors="replace")) for t in texts) > largest
+    if characters > max_bytes or (
+        characters > max_bytes // 4
+        and sum(len(t.encode(errors="replace")) for t in texts) > max_bytes
     ):
-        raise InvalidArgs(f"{name}: larger than {largest >> 20} MiB")
+        raise InvalidArgs(f"{name}: larger than {max_bytes >> 20} MiB")
 
 
 def check_reference(container_id: str) -> None:
-    """No container has a longer id; a wait for one would keep the text in memory for as long as it waits."""
+    """A container id or descriptor is not longer than an id can be.
+
+    A wait keeps the text in memory.
+    """
     if len(container_id.encode(errors="replace")) > MAX_ID_BYTES:
         raise InvalidArgs(
-            f"containerId {quoted(container_id)}: longer than {MAX_ID_BYTES} bytes; no container has such an id"
+            f"containerId {quoted(container_id)}: longer than {MAX_ID_BYTES} bytes; "
+            "no container has such an id"
         )
 
 
 def check_new_id(container_id: str) -> None:
-    """Dobby's rule for ids, and crun's two traps on top: a leading "-" is an option to it, a leading "." fails."""
+    """An id follows Dobby's rule and begins neither with "-" nor with ".".
+
+    crun takes a leading "-" for an option, and fails with a leading ".".
+    """
     problem = None
     if not ID_CHARACTERS.fullmatch(container_id):
         problem = 'an id is 1 to 128 ASCII letters, digits, ".", "-" and "_"'
@@ -65,17 +78,16 @@ def check_new_id(container_id: str) -> None:
     elif not any(c.isalpha() for c in container_id):
         problem = "an id must have a letter in it"
     elif container_id[0] in "-.":
-        problem = (
-            f'an id may not begin with "{container_id[0]}" (crun would take it for something else)'
-        )
+        problem = f'an id may not begin with "{container_id[0]}" (crun would misread it)'
     if problem is not None:
         raise InvalidArgs(f"containerId {quoted(container_id)}: {problem}")
 
 
 def check_absolute(name: str, path: str) -> None:
-    """Dobby and crun resolve a relative path against different directories.
+    """A path is absolute and not longer than system calls allow.
 
-    A path that no system call would take is remembered as long as its start is under way: thousands would fill /run.
+    Dobby and crun resolve relative paths against different directories. Paths are saved while a
+    start is pending; the limit keeps a flood of starts from filling /run.
     """
     if len(path.encode(errors="replace")) > MAX_PATH_BYTES:
         raise InvalidArgs(f"{name} {quoted(path)}: longer than {MAX_PATH_BYTES} bytes")
@@ -84,23 +96,24 @@ def check_absolute(name: str, path: str) -> None:
 
 
 def check_command(command: str) -> None:
-    """Dobby splits a command at each single blank, without quoting, and hands at most 63 words on."""
+    """A command has at most 63 words. Dobby splits it at each single blank, without quoting."""
     words = command.count(" ") + 1
     if words > MAX_WORDS:
         raise InvalidArgs(
-            f"command: {words} words (split at single blanks, as Dobby does); Dobby takes at most {MAX_WORDS}"
+            f"command: {words} words (split at single blanks, as Dobby does); "
+            f"Dobby accepts at most {MAX_WORDS}"
         )
 
 
 def check_exec_command(command: str) -> None:
-    """As `check_command`, and not empty: Dobby says true to nothing at all."""
+    """As `check_command`, and the command is not empty: Dobby would reply true to that."""
     if not command.strip(" "):
         raise InvalidArgs("command: is empty")
     check_command(command)
 
 
 def check_environment(variables: list[str]) -> None:
-    """crun drops an entry without "=" silently; we say so."""
+    """Each entry is NAME=VALUE. crun silently drops an entry without "="."""
     for variable in variables:
         name, equals, _ = variable.partition("=")
         if not name or not equals:
@@ -108,19 +121,20 @@ def check_environment(variables: list[str]) -> None:
 
 
 def check_mount_flags(flags: list[str]) -> None:
-    """Dobby drops a flag that it does not know silently; we say so. Without "bind" or "rbind" it mounts nothing."""
+    """The flags are known and include "bind" or "rbind".
+
+    Dobby silently drops flags that it does not know, and mounts nothing without one of these two.
+    """
     unknown = [flag for flag in flags if flag not in MOUNT_FLAGS]
     if unknown:
         raise InvalidArgs(
-            f"flags: {quoted(unknown[0])} is none that Dobby knows: {', '.join(sorted(MOUNT_FLAGS))}"
+            f"flags: {quoted(unknown[0])} is unknown; Dobby knows {', '.join(sorted(MOUNT_FLAGS))}"
         )
     if not {"bind", "rbind"} & set(flags):
-        raise InvalidArgs(
-            'flags: "bind" or "rbind" must be among them, since Dobby mounts nothing else'
-        )
+        raise InvalidArgs('flags: must include "bind" or "rbind", since Dobby mounts nothing else')
 
 
 def check_state(word: str) -> None:
-    """A word of `State` or `SubState`."""
+    """The word is one of `State` or `SubState`."""
     if word not in STATES:
         raise InvalidArgs(f"state {quoted(word)}: must be one of {', '.join(STATES)}")

@@ -1,1 +1,1 @@
-"""python-sdbus behind an interface of our own: the one place that imports it."""
+"""The D-Bus connection: python-sdbus behind our own interface. No other folder imports it."""

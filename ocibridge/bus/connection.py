@@ -1,18 +1,14 @@
-"""The one place that touches python-sdbus (reference: sdbus-facts.md).
+"""One bus connection, for serving and for calling.
 
-Its low-level classes are used, not its decorated ones: they give the boundary every message and every reply, they keep
-the order of signals and replies, and they cost less. Their maintainer calls them glue that will change, so the
-version is pinned and nobody else imports them.
+It uses python-sdbus's low-level classes (docs/sdbus.md, Why the low-level classes). They may change
+with any release, so the version is pinned, and no other folder imports them.
 """
 
 import asyncio
-import ctypes
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -20,6 +16,7 @@ from sdbus import sd_bus_internals as sd
 
 from ocibridge.bus.interface import Interface, Property
 from ocibridge.bus.pump import Pump
+from ocibridge.bus.sd_bus import KNOWN_VERSION
 from ocibridge.names import DRIVER, DRIVER_PATH, LOCAL_INTERFACE, PROPERTIES, STANDARD_ERROR_PREFIX
 
 log = structlog.get_logger()
@@ -27,35 +24,35 @@ log = structlog.get_logger()
 Message = sd.SdBusMessage
 Served = sd.SdBusInterface
 
-# A peer may answer with "org.python.Error.SystemError" and sdbus would raise just that here. With the map empty,
-# every error reply arrives as its name and its text.
+# With this map, a peer could have any of Python's exceptions raised here ("org.python.Error.…").
+# Without it, every error reply arrives as a name and a text (docs/sdbus.md, Calling).
 sd.DBUS_ERROR_TO_EXCEPTION.clear()
 
-NO_TIMEOUT: Final = 2**64 - 1  # timeouts are ours: a late reply must still be seen
+# Microseconds. Callers limit their own waits; a late reply must still arrive here.
+NO_TIMEOUT: Final = 2**64 - 1
 OPEN_SECONDS: Final = 5.0
-# The version whose message object is known: a PyObject header, then a pointer to libsystemd's message.
-KNOWN_SDBUS: Final = "0.14.3"
-POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
-RELEASED: Final = 1
 
 
 class BusUnavailable(Exception):
-    """No bus, or none that answers."""
+    """The bus cannot be reached or does not answer."""
 
 
 class NameTaken(Exception):
-    """Our bus name belongs to somebody else, or the bus does not let us have it."""
+    """Another process owns our bus name, or the bus refuses to give it to us."""
 
 
 class PropertyRefused(Exception):
-    """A property's value is refused: InvalidArgs to the caller, without a text, since sdbus sends none there."""
+    """A value written to a property is invalid. The caller gets InvalidArgs without a text.
+
+    (docs/sdbus.md, Properties)
+    """
 
 
 sd.EXCEPTION_TO_DBUS_ERROR[PropertyRefused] = f"{STANDARD_ERROR_PREFIX}.InvalidArgs"
 
 
 class ErrorReply(Exception):
-    """An error that a peer answered with: its D-Bus name and its text."""
+    """An error reply of a peer: its D-Bus name and its text."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
@@ -64,7 +61,7 @@ class ErrorReply(Exception):
 
 
 def error_of(failure: BaseException) -> ErrorReply:
-    """What a failed call was answered with; a failure of the library or of the connection counts as a disconnect."""
+    """The error reply that a failed call got; Disconnected if the call failed on our side."""
     if isinstance(failure, sd.SdBusUnmappedMessageError):
         name, text = failure.args
         return ErrorReply(name, text)
@@ -72,18 +69,21 @@ def error_of(failure: BaseException) -> ErrorReply:
 
 
 class Bus:
-    """One connection, for serving and for calling: that is what keeps the order of what arrives and what goes out."""
+    """One connection, for serving and for calling.
+
+    Between two connections, signals and replies would have no order.
+    """
 
     def __init__(self, connection: sd.SdBus) -> None:
         self._connection = connection
         self._pump: Pump | None = None
         self._is_flush_due = False
-        self._kept: list[object] = []  # sdbus holds exports and matches weakly
+        self._kept: list[object] = []  # python-sdbus holds exports and matches weakly
         connection.method_call_timeout_usec = NO_TIMEOUT
 
     @classmethod
     async def open(cls, where: str) -> "Bus":
-        """Connect to `system`, `session` or an address. Raises BusUnavailable, after 5 s where nobody answers."""
+        """Connect to "system", "session" or an address. Raises BusUnavailable after 5 s at most."""
         try:
             with _bus_address(where) as opener:
                 bus = cls(opener())
@@ -99,11 +99,12 @@ class Bus:
         return bus
 
     def drive(self) -> None:
-        """Take the connection's input and output over from sdbus (pump.py says why), where that is possible."""
+        """Drive input and output by a Pump where possible, otherwise leave it to python-sdbus."""
         self._pump = Pump.attach(self._connection)
         if self._pump is None:
             log.warning(
-                "the bus library is another one than expected: floods of calls are less well kept from other callers"
+                f"python-sdbus is not the expected {KNOWN_VERSION}: "
+                "floods of calls can delay other callers"
             )
 
     # Calling.
@@ -111,7 +112,10 @@ class Bus:
     def call(
         self, to: str, path: str, interface: str, member: str, signature: str = "", *args: Any
     ) -> asyncio.Future[Message]:
-        """Send a call. The future must be kept: dropped, the call is cancelled. `error_of` reads its failure."""
+        """Send a call; the reply. Keep the future: a call whose future is dropped is cancelled.
+
+        The future fails with an exception that `error_of` translates.
+        """
         message = self._connection.new_method_call_message(to, path, interface, member)
         if signature:
             message.append_data(signature, *args)
@@ -119,19 +123,16 @@ class Bus:
             reply = self._connection.call_async(message)
             self._sent()
             return reply
-        except (
-            sd.SdBusLibraryError
-        ) as failure:  # the connection is gone: told like any other failed call
+        except sd.SdBusLibraryError as failure:  # the connection is closed
             lost: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
             lost.set_exception(failure)
             return lost
 
     async def driver(self, member: str, signature: str = "", *args: Any) -> Any:
-        """Call the bus itself; its one out argument, or None. Raises ErrorReply."""
+        """Call the bus driver; its only result, or None. Raises ErrorReply."""
         try:
-            return (
-                await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)
-            ).get_contents()
+            reply = await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *args)
+            return reply.get_contents()
         except sd.SdBusBaseError as failure:
             raise error_of(failure) from None
 
@@ -141,32 +142,35 @@ class Bus:
         path: str | None,
         interface: str | None,
         member: str | None,
-        seen: Callable[[Message], None],
+        on_signal: Callable[[Message], None],
     ) -> None:
-        """Call `seen` with each such signal, in order. Anyone may forge one: it checks the sender. Raises ErrorReply."""
+        """Call `on_signal` with each matching signal, in order. Raises ErrorReply.
+
+        `on_signal` has to check the sender: anybody can forge a signal that is sent to us alone
+        (docs/sdbus.md, Matching signals).
+        """
+        match = self._connection.match_signal_async
         try:
-            self._kept.append(
-                await self._connection.match_signal_async(sender, path, interface, member, seen)
-            )
+            self._kept.append(await match(sender, path, interface, member, on_signal))
         except sd.SdBusBaseError as failure:
             raise error_of(failure) from None
 
-    async def watch_disconnect(self, gone: Callable[[], None]) -> None:
-        """Call `gone` when the bus has closed the connection."""
+    async def watch_disconnect(self, on_disconnect: Callable[[], None]) -> None:
+        """Call `on_disconnect` when the bus has closed the connection."""
 
-        def disconnected(message: Message) -> None:
+        def on_signal(message: Message) -> None:
             if message.sender == LOCAL_INTERFACE and message.interface == LOCAL_INTERFACE:
-                gone()
+                on_disconnect()
 
-        # Only the member may be given: a match that names the local sender never installs.
-        await self.watch(None, None, None, "Disconnected", disconnected)
+        # A match that also names the local sender is never installed (docs/sdbus.md, The bus dies).
+        await self.watch(None, None, None, "Disconnected", on_signal)
 
     # Serving.
 
     def serve(self, path: str, interface: Interface) -> Served:
-        """Export the members; what is returned must be kept, as long as they are to be there.
+        """Export the members at `path`, for as long as the returned object is kept.
 
-        All are open to every user who gets through the bus's policy, which alone decides.
+        They carry the unprivileged flag: the bus policy alone decides who may call them.
         """
         table = sd.SdBusInterface()
         for m in interface.methods:
@@ -191,11 +195,11 @@ class Bus:
         return table
 
     def manage(self, path: str) -> None:
-        """Have an ObjectManager at `path`, of all objects below it."""
+        """Export an ObjectManager at `path` for all objects below it."""
         self._kept.append(self._connection.add_object_manager(path))
 
     def appear(self, path: str, interface: Interface) -> Served:
-        """`serve` an object below a managed path, and say so: InterfacesAdded, with all its properties."""
+        """`serve` an object below a managed path and emit InterfacesAdded."""
         served = self.serve(path, interface)
         with suppress(sd.SdBusLibraryError):
             self._connection.emit_object_added(path)
@@ -203,24 +207,24 @@ class Bus:
         return served
 
     def disappear(self, path: str, served: Served) -> None:
-        """Say InterfacesRemoved, and serve the object no longer. Calls of it under way are still answered."""
+        """Emit InterfacesRemoved and stop serving the object. Calls in flight are answered."""
         with suppress(sd.SdBusLibraryError):
             self._connection.emit_object_removed(path)
             self._sent()
-        served._stop_export()  # noqa: SLF001 - as sdbus's own classes do: it has no public name
+        served._stop_export()  # noqa: SLF001 - the classes of python-sdbus do so; it is not public
 
     def send(self, message: Message) -> None:
-        """Send a reply or a signal. Where the bus is gone it goes nowhere: `watch_disconnect` tells of that."""
+        """Send a reply or a signal. A no-op once the bus is gone (see `watch_disconnect`)."""
         with suppress(sd.SdBusLibraryError):
             message.send()
             self._sent()
 
     def _sent(self) -> None:
-        """See to it that what does not fit into the socket is sent when it fits."""
+        """Have output that did not fit into the socket sent as soon as it fits."""
         if self._pump is not None:
-            self._pump.watch()
+            self._pump.update_watchers()
         elif not self._is_flush_due:
-            # sdbus watches for output only in `process`, which may not be called inside one of its callbacks.
+            # Only `process` has the loop watch for output, and it must not run in its callbacks.
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -230,17 +234,17 @@ class Bus:
             self._connection.process()
 
     def emit(self, path: str, interface: str, member: str, signature: str, *args: Any) -> None:
-        """Send a signal, at its place among what else we send."""
+        """Send a signal, in order with the replies and signals that we send."""
         message = self._connection.new_signal_message(path, interface, member)
         message.append_data(signature, *args)
         self.send(message)
 
     def emit_changed(self, path: str, interface: str, changed: dict[str, tuple[str, Any]]) -> None:
-        """Send one PropertiesChanged with all of `changed`: name to (signature, value)."""
+        """Send one PropertiesChanged. `changed`: property name to (signature, value)."""
         self.emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", interface, changed, [])
 
     async def own(self, name: str) -> None:
-        """Take a well-known name. Raises NameTaken."""
+        """Acquire a well-known name. Raises NameTaken."""
         try:
             await self._connection.request_name_async(name, 0)
         except sd.SdBusRequestNameExistsError:
@@ -251,18 +255,18 @@ class Bus:
             ) from failure
 
     async def release(self, name: str) -> None:
-        """Give the name back, so that no new call reaches us."""
+        """Release the name, so that no new calls arrive. Raises ErrorReply."""
         await self.driver("ReleaseName", "s", name)
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the connection."""
         self._connection.close()
         if self._pump is not None:
             self._pump.detach()
 
 
 def _reason(failure: Exception) -> str:
-    """sdbus tells an errno only at the end of a text about its own source files."""
+    """python-sdbus gives an errno only at the end of a text about its own source files."""
     number = re.search(r"error number: (\d+)$", str(failure))
     return os.strerror(int(number[1])) if number else str(failure)
 
@@ -285,26 +289,21 @@ def _setter(served: Property) -> Callable[[Message], None] | None:
 
 
 def _property_flags(served: Property) -> int:
-    # sd-bus wants the unprivileged flag, as methods have it, on a property only where it can be written.
-    writable = 0 if served.write is None else sd.DbusUnprivilegedFlag
-    kind = (
-        sd.DbusPropertyConstFlag
-        if served.constant
-        else 0
-        if served.silent
-        else sd.DbusPropertyEmitsChangeFlag
-    )
-    return int(writable | kind)
+    # sd-bus accepts the unprivileged flag only on properties that can be written.
+    access = 0 if served.write is None else sd.DbusUnprivilegedFlag
+    if served.constant:
+        return int(access | sd.DbusPropertyConstFlag)
+    return int(access if served.silent else access | sd.DbusPropertyEmitsChangeFlag)
 
 
 def path_of(prefix: str, name: str) -> str:
-    """The object path of something of any name, as by sd_bus_path_encode(3)."""
+    """The object path `prefix`/`name`, with any name escaped as by sd_bus_path_encode(3)."""
     return str(sd.encode_object_path(prefix, name))
 
 
 @contextmanager
 def _bus_address(where: str) -> Iterator[Callable[[], sd.SdBus]]:
-    """The function of sdbus that opens `where`. An address can only be given to it through the environment."""
+    """The function that opens `where`. python-sdbus takes an address only from the environment."""
     if where == "system":
         yield sd.sd_bus_open_system
         return
@@ -321,39 +320,3 @@ def _bus_address(where: str) -> Iterator[Callable[[], sd.SdBus]]:
             del os.environ[variable]
         else:
             os.environ[variable] = before
-
-
-def signature_of(message: Message) -> str | None:
-    """The D-Bus signature of a message's body; None where this python-sdbus is not known well enough to tell."""
-    return _signature_reader()(message)
-
-
-@cache
-def _signature_reader() -> Callable[[Message], str | None]:
-    """python-sdbus does not tell it; libsystemd, whose symbols its shared object exports or links, does."""
-    offset = object.__basicsize__
-    if not _is_known_sdbus() or Message.__basicsize__ != offset + POINTER_BYTES:
-        return lambda _: None
-    try:
-        get_signature = ctypes.PyDLL(sd.__file__).sd_bus_message_get_signature
-    except (OSError, AttributeError):
-        return lambda _: None
-    get_signature.restype, get_signature.argtypes = ctypes.c_char_p, (ctypes.c_void_p, ctypes.c_int)
-    pointer_at = ctypes.c_void_p.from_address
-
-    def read(message: Message) -> str | None:
-        signature: bytes | None = get_signature(
-            pointer_at(id(message) + offset).value, 1
-        )  # 1: of the whole body
-        return None if signature is None else signature.decode()
-
-    return read
-
-
-def _is_known_sdbus() -> bool:
-    """By what its installation left beside it; importlib.metadata would cost 10 ms at each start."""
-    beside = Path(sd.__file__).parents[1]
-    return any(
-        beside.joinpath(f"sdbus-{KNOWN_SDBUS}.{kind}").exists()
-        for kind in ("dist-info", "egg-info")
-    )

@@ -1,4 +1,4 @@
-"""What we serve on the bus, as data."""
+"""Descriptions of the interfaces that we serve, for `Bus.serve`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method that we serve: its signatures, the names of its arguments, and who answers a call (a message) of it.
+    """A method: its name, D-Bus signatures and argument names, and what answers its calls.
 
-    `reads_only`: a call that wants no reply is dropped.
+    `answer` gets the message of the call. `reads_only`: calls that want no reply are dropped.
     """
 
     name: str
@@ -23,10 +23,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property that we serve; unless `constant` or `silent`, we announce its changes.
+    """A property. We emit PropertiesChanged for it unless it is `constant` or `silent`.
 
-    `write` gets the value and the sender; without it the property is read-only. `check` gets the same before, and says why
-    a value is refused, None if it is not; it may be asked twice.
+    `write` gets the new value and the sender; without it the property is read-only. `check` gets
+    both first, and returns why the value is refused, or None. It may be called twice for a value.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal that we send."""
+    """A signal: its name, D-Bus signature and argument names."""
 
     name: str
     signature: str
@@ -49,7 +49,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """All members of one interface of one object."""
+    """The members of one interface of one object."""
 
     name: str
     methods: tuple[Method, ...] = ()

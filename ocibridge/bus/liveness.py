@@ -1,7 +1,8 @@
-"""Whether the bus still reads what we send (design 12).
+"""Detects a bus that has stopped reading from us.
 
-dbus-daemon charges a broadcast that a listener does not read to its sender. When enough of them have piled up it stops
-reading from the sender, for good, and neither the sender nor anybody else is told. Only a new connection mends that.
+dbus-daemon charges a broadcast that a listener does not read to its sender. When too many have
+piled up, it stops reading from the sender for good, and reports that to nobody. Only a new
+connection helps (docs/design.md, systemd and the journal).
 """
 
 import asyncio
@@ -15,20 +16,20 @@ PATIENCE_SECONDS: Final = 10
 
 
 async def until_stuck(bus: Bus) -> None:
-    """Ask the bus for its id again and again; returns when it has not answered for `PATIENCE_SECONDS`."""
-    while await _answers(bus):  # noqa: ASYNC110 - no event tells of a bus that has stopped reading
+    """Call the bus driver regularly; return when it has not answered for `PATIENCE_SECONDS`."""
+    while await _answers(bus):  # noqa: ASYNC110 - there is no event for a stuck bus
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
 async def _answers(bus: Bus) -> bool:
-    """An error is an answer too: `watch_disconnect` tells of a connection that is lost.
+    """Whether the driver answers in time. An error counts: `watch_disconnect` sees a lost bus.
 
-    Second by second: after our own process was frozen, at most one of them has passed while the answer lay unread.
+    The wait is made of steps of 1 s. If our process is frozen, only one of them passes while the
+    answer lies unread.
     """
     reply = bus.call(DRIVER, DRIVER_PATH, DRIVER, "GetId")
-    reply.add_done_callback(
-        lambda done: done.cancelled() or done.exception()
-    )  # an error concerns nobody, also after we have ended
+    # Retrieve the exception, so that asyncio does not log it as never retrieved.
+    reply.add_done_callback(lambda done: done.cancelled() or done.exception())
     for _ in range(PATIENCE_SECONDS):
         await asyncio.wait([reply], timeout=1)
         if reply.done():

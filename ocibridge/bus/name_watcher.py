@@ -1,4 +1,4 @@
-"""Who owns which name of the bus: Dobby's, and that of a caller who waits (sdbus-facts, Whose signals)."""
+"""Watches the owners of bus names: Dobby's name, and callers in a wait."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,13 +9,16 @@ from ocibridge.bus.connection import Bus, ErrorReply, Message
 from ocibridge.names import DRIVER, DRIVER_PATH
 from ocibridge.tasks import spawn
 
-RULE: Final = f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',interface='{DRIVER}',member='NameOwnerChanged'"
-# A bus gives a connection 512 rules and no more: with one for each who waits, any user could take them all.
+RULE: Final = (
+    f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',"
+    f"interface='{DRIVER}',member='NameOwnerChanged'"
+)
+# One rule for all callers: a connection may have 512, which a user could use up with 512 waits.
 LEAVING_RULE: Final = f"{RULE},arg2=''"
 
 
 class _Rule:
-    """One that the bus has, or is being given."""
+    """A match rule at the bus. `added`: the AddMatch call. `users`: how many watches need it."""
 
     def __init__(self, text: str, added: "asyncio.Task[None]") -> None:
         self.text = text
@@ -24,9 +27,11 @@ class _Rule:
 
 
 class NameWatcher:
-    """Watches names one by one: sdbus cannot say arg0, and without it every stranger that comes and goes wakes us.
+    """Watches bus names by match rules of our own.
 
-    Of connections, as long as any of them is watched, we are told each time that one leaves.
+    python-sdbus cannot match on arg0, and without that, every connect and disconnect on the bus
+    would wake us. Well-known names have a rule each; unique names share one for all disconnects.
+    (docs/sdbus.md, Matching signals)
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -35,26 +40,26 @@ class NameWatcher:
         self._begun: asyncio.Task[None] | None = None
         self._rules: dict[str, _Rule] = {}
 
-    async def watch(self, name: str, seen: Callable[[str], None]) -> None:
-        """Call `seen` with the owner ("" for none) of `name`: the present one before this returns, then each new one.
+    async def watch(self, name: str, on_owner: Callable[[str], None]) -> None:
+        """Call `on_owner` with the owner of `name`, "" for none: now, and at each change.
 
-        Raises ErrorReply where the bus has no match rule left for us.
+        The first call comes before this returns. Raises ErrorReply if the bus refuses the rule.
         """
         if self._begun is None:
             self._begun = spawn(self._begin(), "watch NameOwnerChanged", expected=ErrorReply)
         await self._begun
-        self._watched.setdefault(name, []).append(seen)
+        self._watched.setdefault(name, []).append(on_owner)
         added = self._use_rule(_rule_of(name))
         try:
-            await asyncio.shield(added)  # others wait for the same
-            seen(await self._owner_of(name))
+            await asyncio.shield(added)  # other watches may share it
+            on_owner(await self._owner_of(name))
         except BaseException:
-            self.unwatch(name, seen)
+            self.unwatch(name, on_owner)
             raise
 
-    def unwatch(self, name: str, seen: Callable[[str], None]) -> None:
-        """No longer."""
-        self._watched[name].remove(seen)
+    def unwatch(self, name: str, on_owner: Callable[[str], None]) -> None:
+        """Undo a `watch` with the same arguments."""
+        self._watched[name].remove(on_owner)
         if not self._watched[name]:
             del self._watched[name]
         rule = self._rules[_rule_of(name)]
@@ -71,12 +76,8 @@ class NameWatcher:
 
     def _use_rule(self, text: str) -> "asyncio.Task[None]":
         if text not in self._rules:
-            self._rules[text] = _Rule(
-                text,
-                spawn(
-                    self._bus.driver("AddMatch", "s", text), "add a match rule", expected=ErrorReply
-                ),
-            )
+            add = self._bus.driver("AddMatch", "s", text)
+            self._rules[text] = _Rule(text, spawn(add, "add a match rule", expected=ErrorReply))
         self._rules[text].users += 1
         return self._rules[text].added
 
@@ -86,18 +87,17 @@ class NameWatcher:
             await self._bus.driver("RemoveMatch", "s", rule.text)
 
     async def _begin(self) -> None:
-        await self._bus.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", self._changed)
-        await self._bus.driver(
-            "RemoveMatch", "s", RULE
-        )  # the broad one, which sdbus has just added
+        await self._bus.watch(DRIVER, DRIVER_PATH, DRIVER, "NameOwnerChanged", self._on_change)
+        # Take back at the bus the broad rule that this added; the callback stays installed.
+        await self._bus.driver("RemoveMatch", "s", RULE)
 
-    def _changed(self, message: Message) -> None:
-        # The sender first: anyone may send us a signal of that name, with any body; sd-bus's match lets it through.
+    def _on_change(self, message: Message) -> None:
+        # Check the sender before the body is read: a signal sent to us alone passes the match.
         if message.sender != DRIVER:
             return
         name, _, owner = message.parse_to_tuple()
-        for seen in list(self._watched.get(name, ())):
-            seen(owner)
+        for on_owner in list(self._watched.get(name, ())):
+            on_owner(owner)
 
 
 def _rule_of(name: str) -> str:

@@ -1,1 +1,1 @@
-"""The configuration: its keys, its files, and reading it anew."""
+"""The configuration: its keys, its files, and how it is reloaded."""

@@ -1,4 +1,4 @@
-"""Where the configuration is (design 11, UAPI.6): the first main file of three folders, then the drop-ins of all three."""
+"""Finds and merges the configuration files (docs/design.md, Configuration; UAPI.6)."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,16 @@ from typing import Any, Final
 from ocibridge.config.schema import Config, ConfigError, checked, mapping_of
 from ocibridge.files import read_regular
 
-# The administrator's, what is there until the next boot, the vendor's: the first one has the last word.
+# The administrator's, the volatile one and the vendor's, in order of precedence.
 FOLDERS: Final = tuple(Path(f"{root}/ocibridge") for root in ("/etc", "/run", "/usr/lib"))
 MAX_FILE_BYTES: Final = 1 << 20
 
 
 def find(folders: Sequence[Path] = FOLDERS) -> list[Path]:
-    """The files that count, later ones over earlier ones. Raises ConfigError where that cannot be told.
+    """The files to load: the first main file, then all drop-ins by name; later ones override.
 
-    A drop-in hides those of the same name in later folders, so that an empty one (or a link to /dev/null) switches
-    them off.
+    A drop-in hides those of the same name in later folders, so an empty one, or a link to
+    /dev/null, disables them. Raises ConfigError if a folder cannot be read.
     """
     try:
         main = [file for folder in folders if (file := folder / "ocibridge.yaml").exists()][:1]
@@ -27,31 +27,29 @@ def find(folders: Sequence[Path] = FOLDERS) -> list[Path]:
             for file in _drop_ins(folder / "ocibridge.yaml.d")
         }
     except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be looked into: {error.strerror}") from None
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
     return main + [drop_ins[name] for name in sorted(drop_ins)]
 
 
 def load(files: Iterable[Path]) -> Config:
-    """What all the files say together, over the defaults. Raises ConfigError, naming the file and the key."""
+    """The files merged over the defaults. Raises ConfigError, which names the file and the key."""
     merged: dict[str, Any] = {}
     read: list[str] = []
     for file in files:
         merged = _overlaid(merged, mapping_of(_text_of(file), str(file)))
         read.append(str(file))
-    # Once more together: one file may set a value that does not go with another file's.
+    # Values of different files may contradict each other, so check the result as well.
     return checked(merged, ", ".join(read))
 
 
 def _drop_ins(folder: Path) -> list[Path]:
-    return (
-        [file for file in folder.iterdir() if file.suffix == ".yaml" and file.name[0] != "."]
-        if folder.is_dir()
-        else []
-    )
+    if not folder.is_dir():
+        return []
+    return [file for file in folder.iterdir() if file.suffix == ".yaml" and file.name[0] != "."]
 
 
 def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Sections are merged key by key."""
+    """`above` over `below`; sections are merged key by key."""
     sections = {
         key: _overlaid(below.get(key, {}), value)
         for key, value in above.items()

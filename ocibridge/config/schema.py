@@ -1,6 +1,7 @@
-"""Configuration (design 11): one YAML mapping, every key optional, works with no file at all.
+"""The configuration's keys, types, defaults and checks (docs/design.md, Configuration).
 
-Durations are written as systemd writes them ("150ms", "1min 30s") and are kept in seconds.
+It is one YAML mapping in which every key is optional. Durations are written as in systemd.time(7),
+such as "150ms" or "1min 30s", and kept in seconds.
 """
 
 import re
@@ -13,7 +14,7 @@ from ocibridge import names
 from ocibridge.config import yaml_text
 from ocibridge.text import quoted, readable
 
-MIN_SECONDS: Final = 0.001  # seconds
+MIN_SECONDS: Final = 0.001
 MAX_SECONDS: Final = 365 * 86400.0
 UNITS: Final = {
     "us": 1e-6,
@@ -37,21 +38,26 @@ UNITS: Final = {
 }
 NUMBER: Final = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 WORDS: Final = "|".join(sorted(filter(None, UNITS), key=len, reverse=True))
-# A number alone, or numbers that each have a unit: "1 000s" must not be read as 1 s and 0 s, nor "010" as 8 or 10.
+# A number alone, or numbers that each have a unit. "1 000s" and "010" are refused as ambiguous.
 DURATION: Final = re.compile(
     rf"\s*(?:{NUMBER}|{NUMBER}\s*(?:{WORDS})(?:\s*{NUMBER}\s*(?:{WORDS}))*)\s*", re.ASCII
 )
 PART: Final = re.compile(rf"({NUMBER})\s*([a-z]*)")
-DURATION_EXPECTED: Final = 'expected a duration such as 10, "150ms" or "1min 30s" (each number with its unit; no leading zero, colon or blank within a number)'
+DURATION_EXPECTED: Final = (
+    'expected a duration such as 10, "150ms" or "1min 30s" '
+    "(each number with its unit; no leading zero, colon or blank within a number)"
+)
 BUS_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
 INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
 ADDRESS: Final = re.compile(r"[a-z0-9-]+:[^,]*=.*")
 MAX_NAME_BYTES: Final = 255
+# limits.*. Dobby has 49 reply slots for all clients (docs/dobby.md, Reply slots).
+MAX_LIMITS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, "per_user": 1 << 20}
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; the text names the file, the key and what was expected."""
+    """An invalid configuration. The text names the file, the key and what was expected."""
 
 
 class Duration(float):
@@ -59,9 +65,10 @@ class Duration(float):
 
 
 class UnknownOrigin(StrEnum):
-    """Whether calls that might crash Dobby are let through for a container whose bundle we have not seen.
+    """Whether calls that can crash Dobby are allowed for a container whose bundle is unknown.
 
-    AUTO: for containers that others started, not for one that was started through us from a bundle that we could not read.
+    AUTO allows them for containers that others started, and refuses them for those that we started
+    from a bundle that we could not read (docs/design.md, What is known of a bundle).
     """
 
     AUTO = "auto"
@@ -79,18 +86,18 @@ class LogLevel(StrEnum):
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A mapping in which every key has a default and no other key is taken."""
+    """A mapping in which every key is optional and unknown keys are errors."""
 
 
 class DobbyNames(_Section, frozen=True):
-    """Where Dobby is on the bus."""
+    """Dobby's bus name and object path."""
 
     service: str = names.DOBBY_SERVICE
     object: str = names.DOBBY_OBJECT
 
 
 class Timeouts(_Section, frozen=True):
-    """How long a caller waits at most, from the arrival of its call."""
+    """How long a caller waits at most, in seconds from the arrival of its call."""
 
     call: Duration = Duration(10)
     start: Duration = Duration(20)
@@ -100,7 +107,7 @@ class Timeouts(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """How much may be under way."""
+    """How many calls may be in flight or queued; man ocibridge.yaml(5) explains each."""
 
     in_flight: int = 32
     queued: int = 1024
@@ -109,13 +116,13 @@ class Limits(_Section, frozen=True):
 
 
 class Log(_Section, frozen=True):
-    """What goes into the journal."""
+    """Logging."""
 
     level: LogLevel = LogLevel.INFO
 
 
 class Config(_Section, frozen=True):
-    """The whole file."""
+    """The whole configuration."""
 
     bus: str = "system"
     callsign: str = names.CALLSIGN
@@ -128,7 +135,7 @@ class Config(_Section, frozen=True):
 
 
 def mapping_of(text: str, origin: str) -> dict[str, Any]:
-    """The mapping in `text`, found right; `origin` is the file that errors name. Raises ConfigError."""
+    """The mapping in `text`, checked. `origin` is the file that errors name. Raises ConfigError."""
     try:
         data = yaml_text.parse(text)
     except ValueError as error:
@@ -139,7 +146,7 @@ def mapping_of(text: str, origin: str) -> dict[str, Any]:
 
 
 def checked(mapping: dict[str, Any], origin: str) -> Config:
-    """`config_of`, whose values are also checked against each other. Raises ConfigError, naming `origin`."""
+    """`config_of`, with all checks. Raises ConfigError, which names `origin`."""
     try:
         config = config_of(mapping)
         _check(config)
@@ -149,30 +156,33 @@ def checked(mapping: dict[str, Any], origin: str) -> Config:
 
 
 def config_of(mapping: dict[str, Any]) -> Config:
-    """The configuration that has these keys, and the defaults for the others."""
+    """The configuration with these keys, and defaults for the others. Raises ValueError."""
     return msgspec.convert(mapping, Config, dec_hook=_duration)
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of a duration as systemd.time(7) writes it: "150ms", "1min 30s"; a number alone is seconds."""
+    """The seconds of a duration such as "150ms"; a number alone is seconds. Raises ValueError."""
     if not DURATION.fullmatch(text):
         raise ValueError(f"{DURATION_EXPECTED}, got {quoted(text)}")
     return sum(float(number) * UNITS[unit] for number, unit in PART.findall(text))
 
 
 def bus_problem(where: str) -> str | None:
-    """Why `where` cannot be a bus; None if it can."""
+    """Why `where` names no bus, or None if it does."""
     if where in {"system", "session"} or (ADDRESS.fullmatch(where) and where.isprintable()):
         return None
-    return f'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", without control characters, got {quoted(where)}'
+    return (
+        'expected "system", "session" or a D-Bus address such as "unix:path=/run/bus", '
+        f"without control characters, got {quoted(where)}"
+    )
 
 
 def _duration(kind: type, value: Any) -> Any:
-    """msgspec's hook for the one type that it does not know."""
+    """msgspec's hook for the type Duration."""
     if kind is not Duration:
         raise NotImplementedError
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        # Not the value itself: aliases of aliases can make its text larger than memory.
+        # Name the type, not the value: with nested YAML aliases, its text could exceed all memory.
         raise ValueError(f"{DURATION_EXPECTED}, got a value of the type {type(value).__name__}")
     seconds = seconds_of(value) if isinstance(value, str) else float(value)
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
@@ -181,7 +191,7 @@ def _duration(kind: type, value: Any) -> Any:
 
 
 def _check(config: Config) -> None:
-    """What types cannot say."""
+    """Check what types cannot express. Raises ValueError."""
     problems = {
         "bus": bus_problem(config.bus),
         "callsign": _mismatch(BUS_NAME, config.callsign, "a bus name")
@@ -190,21 +200,18 @@ def _check(config: Config) -> None:
         or _reserved(config.dobby.service),
         "dobby.object": _mismatch(OBJECT_PATH, config.dobby.object, "an object path"),
         **{
-            f"limits.{key}": _outside(getattr(config.limits, key), 1, top)
-            for key, top in LIMIT_TOPS.items()
+            f"limits.{key}": _outside(getattr(config.limits, key), 1, most)
+            for key, most in MAX_LIMITS.items()
         },
     }
     if config.callsign == config.dobby.service:
         problems["callsign"] = (
-            f"must differ from dobby.service, which is {config.dobby.service} too: ocibridge would call itself"
+            f"must differ from dobby.service, which is also {config.dobby.service}: "
+            "ocibridge would call itself"
         )
     for key, problem in problems.items():
         if problem is not None:
             raise ValueError(f"{key}: {problem}")
-
-
-# Dobby has 49 reply slots, for us and everybody else on the bus (facts, points 1 and 2).
-LIMIT_TOPS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, "per_user": 1 << 20}
 
 
 def _mismatch(pattern: re.Pattern[str], value: str, what: str) -> str | None:
@@ -226,13 +233,13 @@ def _outside(value: int, least: int, most: int) -> str | None:
 
 
 class Settings:
-    """`now` is the configuration of this moment: whoever needs a value asks for it each time."""
+    """The configuration in force, `now`. Read a value each time, since a reload replaces it."""
 
     def __init__(self, config: Config) -> None:
         self.now = config
 
     def take(self, new: Config) -> list[str]:
-        """Take over what can change in a running daemon; the keys that differ and need a restart, which keep their values."""
+        """Apply `new` without the changes that need a restart, and return the keys of those."""
         old = self.now
         self.now = msgspec.structs.replace(new, bus=old.bus, callsign=old.callsign, dobby=old.dobby)
         pairs = {

@@ -1,7 +1,8 @@
-"""YAML as the configuration uses it: the values that JSON has, each key once.
+"""A strict subset of YAML: the values that JSON has, and each key once.
 
-PyYAML implements YAML 1.1, in which `010` is 8 and `1:30` is 90; it lets a second key replace the first, and its constructors raise
-IndexError, KeyError or AttributeError on a wrong value. So its loader only composes the nodes here, and the values are built below.
+PyYAML reads `010` as 8 and `1:30` as 90 (YAML 1.1), lets a second key replace the first, and its
+constructors raise IndexError, KeyError or AttributeError for wrong values. So only its parser is
+used here, which composes nodes; the values are built below.
 """
 
 import re
@@ -13,32 +14,32 @@ from ocibridge.text import MAX_QUOTED_CHARACTERS, quoted
 
 PREFIX: Final = "tag:yaml.org,2002:"
 NUMBER: Final = r"-?(?:0|[1-9][0-9]*)"
-# How JSON spells each type; null also as YAML's usual spellings. A plain scalar that matches none of these is a string.
+# JSON's spelling of each type, and YAML's of null. Any other unquoted scalar is a string.
 SPELLINGS: Final = {
     "null": re.compile(r"(?:~|null|Null|NULL|)\Z"),
     "bool": re.compile(r"(?:true|false)\Z"),
     "int": re.compile(rf"{NUMBER}\Z"),
     "float": re.compile(rf"{NUMBER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z"),
 }
-MAX_NUMBER_CHARACTERS: Final = 18  # characters: any integer of that length fits 64 bits
+MAX_NUMBER_CHARACTERS: Final = 18  # an integer of that length fits into 64 bits
 
 
 class NotYaml(ValueError):
-    """The text cannot be used; the message is one line that says where and why."""
+    """The text is not in the subset. The message is one line that says where and why."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; plain scalars get the tags of SPELLINGS instead of those of YAML 1.1."""
+    """Composes nodes; unquoted scalars get the tags of SPELLINGS, not those of YAML 1.1."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML declares it so
         None: [(PREFIX + kind, pattern) for kind, pattern in SPELLINGS.items()]
-    }  # noqa: RUF012 - PyYAML's name and type
+    }
 
 
 def parse(text: str) -> Any:
-    """The value of the one document in `text`, None if it has none. Raises NotYaml.
+    """The value of the one document in `text`, None if it is empty. Raises NotYaml.
 
-    Aliases share one object, as in PyYAML, so that nested aliases do not multiply; the value may contain itself.
+    Aliases share one object, so that nested aliases do not multiply. A value may contain itself.
     """
     try:
         loader = _Loader(text)
@@ -56,18 +57,18 @@ def parse(text: str) -> Any:
         ) from None
     except RecursionError:
         raise NotYaml("nested too deeply") from None
-    except Exception as error:  # noqa: BLE001 - PyYAML raises many types, such as OverflowError for "\UFFFFFFFF"
+    except Exception as error:  # noqa: BLE001 - among others OverflowError for "\UFFFFFFFF"
         raise NotYaml(f"not YAML: {' '.join(str(error).split())}") from None
 
 
 class _Builder:
-    """Makes values of nodes. Each node is built once, however many aliases it has."""
+    """Builds values from nodes. A node is built once, however many aliases it has."""
 
     def __init__(self) -> None:
         self._built: dict[yaml.Node, Any] = {}
 
     def value(self, node: yaml.Node, path: str) -> Any:
-        """`path` is the key that errors name, "" at the top."""
+        """The value of a node. `path` is the key that errors name, "" at the top."""
         if node in self._built:
             return self._built[node]
         if isinstance(node, yaml.MappingNode):
@@ -91,7 +92,7 @@ class _Builder:
             key = key_node.value
             inner = f"{path}.{key}" if path else key
             if key in mapping:
-                _refuse(key_node, _readable(inner), "the key is there twice; keep one of them")
+                _refuse(key_node, _readable(inner), "the key is given twice; keep one of them")
             mapping[key] = self.value(value_node, _readable(inner))
 
 
@@ -131,5 +132,5 @@ def _place(mark: Any) -> str:
 
 
 def _readable(path: str) -> str:
-    """A key as an error may show it: one line of bounded length."""
+    """A key as errors may show it: one line of bounded length."""
     return path if path.isprintable() and len(path) <= MAX_QUOTED_CHARACTERS else quoted(path)

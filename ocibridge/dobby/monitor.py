@@ -10,8 +10,9 @@ from typing import Final
 
 import structlog
 
-from ocibridge.bus.connection import Bus, Message, signature_of
+from ocibridge.bus.connection import Bus, Message
 from ocibridge.bus.name_watcher import NameWatcher
+from ocibridge.bus.sd_bus import signature_of
 from ocibridge.config.schema import DobbyNames
 from ocibridge.dobby.client import DobbyClient
 from ocibridge.dobby.protocol import (

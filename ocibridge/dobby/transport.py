@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ocibridge.bus.connection import Bus, ErrorReply, Message, error_of, signature_of
+from ocibridge.bus.connection import Bus, ErrorReply, Message, error_of
+from ocibridge.bus.sd_bus import signature_of
 from ocibridge.config.schema import DobbyNames, Settings
 from ocibridge.dobby.call_queue import CallQueue, PendingCall
 from ocibridge.dobby.health import Health

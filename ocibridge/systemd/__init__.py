@@ -1,1 +1,1 @@
-"""What ties the process to its service manager: signals, notifications, and the journal."""
+"""The process under systemd: signals, notifications and the journal."""

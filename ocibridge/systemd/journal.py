@@ -1,6 +1,7 @@
-"""Logging (design 12): structlog, natively into the journal under systemd, as human lines anywhere else.
+"""Logging by structlog: to the journal under systemd, as lines on stderr otherwise.
 
-Fields are upper case, as systemd.journal-fields(7) has it; a terminal shows the message alone.
+Event fields in upper case become fields of the journal entry (systemd.journal-fields(7)); lines on
+stderr have the message only (docs/design.md, systemd and the journal).
 """
 
 import logging
@@ -16,7 +17,7 @@ from ocibridge.names import IDENTIFIER
 from ocibridge.systemd.journal_socket import JournalSocket
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3}
-# The words of syslog(3), as LogControl1 has them, and the least of our own levels that each lets through.
+# LogControl1's words for a level, which are syslog(3)'s, and the lowest Python level each admits.
 LEVELS: Final = {
     "emerg": logging.CRITICAL,
     "alert": logging.CRITICAL,
@@ -27,16 +28,16 @@ LEVELS: Final = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-# The configuration's word for a level, where it is another than LogControl1's.
+# Levels whose word in the configuration differs from LogControl1's.
 CONFIGURED: Final = {"error": "err"}
-# Where entries can go, by LogControl1's words.
+# LogControl1's words for where entries go.
 JOURNAL: Final = "journal"
 CONSOLE: Final = "console"
 TARGETS: Final = (JOURNAL, CONSOLE)
 
 
 class Journal:
-    """What is logged, and where to. One a process: structlog's configuration, which it sets, is the process's."""
+    """The log's level and target. One for a process, since it sets structlog's configuration."""
 
     def __init__(self, level: str = "info") -> None:
         self._target = JOURNAL if _is_journal() else CONSOLE
@@ -45,7 +46,10 @@ class Journal:
 
     @property
     def level(self) -> str:
-        """The least level that is logged, one of LEVELS. Set it to one of these or of LogLevel; another word is a KeyError."""
+        """The lowest level that is logged, one of LEVELS.
+
+        Setting it also takes the words of LogLevel, and raises KeyError for any other.
+        """
         return self._level
 
     @level.setter
@@ -57,7 +61,7 @@ class Journal:
 
     @property
     def target(self) -> str:
-        """One of TARGETS. To set it raises KeyError for another word."""
+        """Where entries go, one of TARGETS. Setting it raises KeyError for any other word."""
         return self._target
 
     @target.setter
@@ -80,7 +84,7 @@ class Journal:
         )
 
     def end(self, seconds: float) -> None:
-        """Have sent what is on its way to journald, if that takes no longer than `seconds`."""
+        """Flush pending entries to journald, waiting at most `seconds` for each, and close."""
         self._socket.end(seconds)
 
     def _to_journal(self, _: Any, __: str, entry: MutableMapping[str, Any]) -> str:
@@ -95,20 +99,20 @@ class Journal:
 
 
 def unfiltered() -> Any:
-    """A logger that no level keeps silent: for what must not be hidden by whoever sets the level."""
+    """A logger that ignores the level, for entries that a change of the level must not hide."""
     return structlog.wrap_logger(
         _Stderr(), wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
     )
 
 
 class _Stderr:
-    """Where a rendered entry goes on a terminal. A closed one must not take the daemon with it."""
+    """Writes rendered entries to stderr. A closed stderr must not end the daemon."""
 
     def __init__(self, *_: Any) -> None:
         pass
 
     def msg(self, entry: str) -> None:
-        """Print, if anybody can read it."""
+        """Write one line; ignore errors."""
         with suppress(OSError, ValueError):
             sys.stderr.write(f"{entry}\n")
             sys.stderr.flush()
@@ -117,7 +121,7 @@ class _Stderr:
 
 
 def _is_journal() -> bool:
-    """Whether stderr is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Whether stderr is connected to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(sys.stderr.fileno())

@@ -1,7 +1,8 @@
-"""Entries on their way to journald, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), without ever waiting for it.
+"""Sends entries to journald by its native protocol, and never blocks.
 
-sd_journal_sendv(3) blocks while journald's queue of ten entries is full: where journald hangs, or its disk is slow. And
-python3-systemd calls it with Python's lock held, so that a thread would not help.
+sd_journal_sendv(3) blocks while journald's queue of ten entries is full: when journald hangs, or
+its disk is slow. python3-systemd calls it with Python's lock held, so a thread would not help.
+The protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL
 """
 
 import asyncio
@@ -14,34 +15,34 @@ from typing import Final
 from ocibridge.names import IDENTIFIER
 
 SOCKET: Final = "/run/systemd/journal/socket"
-MAX_WAITING: Final = 1024  # entries; what comes beyond them is lost, and counted
-FIRST_RETRY: Final = 0.002  # seconds; doubled each time that journald has taken nothing meanwhile
-LAST_RETRY: Final = 0.1
-MAX_VALUE_BYTES: Final = 48 << 10  # bytes; a datagram holds some 200 KiB
+MAX_QUEUED: Final = 1024  # entries; further ones are dropped and counted
+MIN_RETRY_SECONDS: Final = 0.002  # doubled after each retry that sent nothing
+MAX_RETRY_SECONDS: Final = 0.1
+MAX_VALUE_BYTES: Final = 48 << 10  # a datagram can hold some 200 KiB
 
 
 class JournalSocket:
-    """Keeps the order; what journald does not take at once is tried again."""
+    """Queues entries in order, and retries while journald accepts none."""
 
-    def __init__(self, path: str = SOCKET, most: int = MAX_WAITING) -> None:
+    def __init__(self, path: str = SOCKET, max_queued: int = MAX_QUEUED) -> None:
         self._path = path
-        self._most = most
+        self._max_queued = max_queued
         self._socket: socket.socket | None = None
-        self._waiting: deque[bytes] = deque()
-        self._lost = 0
-        self._retry_seconds = FIRST_RETRY
+        self._queue: deque[bytes] = deque()
+        self._dropped = 0
+        self._retry_seconds = MIN_RETRY_SECONDS
         self._is_retrying = False
 
     def send(self, fields: Iterable[tuple[str, object]]) -> None:
-        """Have an entry sent; never blocks."""
-        if len(self._waiting) >= self._most:
-            self._lost += 1
+        """Send an entry now, or queue it. `fields`: (name, value); a name may come repeatedly."""
+        if len(self._queue) >= self._max_queued:
+            self._dropped += 1
         else:
-            self._waiting.append(_datagram(fields))
+            self._queue.append(_datagram(fields))
         self._flush()
 
     def end(self, seconds: float) -> None:
-        """Send what still waits, if journald takes it within `seconds`, and close."""
+        """Flush the queue, waiting at most `seconds` for each entry, and close."""
         if self._socket is not None:
             self._socket.settimeout(seconds)
             self._flush()
@@ -54,33 +55,36 @@ class JournalSocket:
                 self._socket = socket.socket(
                     socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
                 )
-            while self._waiting:
+            while self._queue:
                 self._send_first(self._socket)
-        except OSError:  # it takes no more, or we are short of descriptors
+        except OSError:  # journald accepts no more, or no file descriptor is left
             self._retry_later()
 
     def _send_first(self, to: socket.socket) -> None:
         try:
-            to.sendto(self._waiting[0], self._path)
+            to.sendto(self._queue[0], self._path)
         except (BlockingIOError, TimeoutError):
             raise
         except OSError:
-            pass  # without a journal there is nobody to tell
-        self._waiting.popleft()
-        self._retry_seconds = FIRST_RETRY
-        if self._lost and len(self._waiting) < self._most:
-            told = f"{self._lost} entries of this log are lost here: journald has taken none for too long"
-            self._waiting.append(
-                _datagram((("MESSAGE", told), ("PRIORITY", 4), ("SYSLOG_IDENTIFIER", IDENTIFIER)))
+            pass  # there is no journald; drop the entry
+        self._queue.popleft()
+        self._retry_seconds = MIN_RETRY_SECONDS
+        if self._dropped and len(self._queue) < self._max_queued:
+            text = (
+                f"{self._dropped} entries of this log are lost here: "
+                "journald accepted none for too long"
             )
-            self._lost = 0
+            self._queue.append(
+                _datagram((("MESSAGE", text), ("PRIORITY", 4), ("SYSLOG_IDENTIFIER", IDENTIFIER)))
+            )
+            self._dropped = 0
 
     def _retry_later(self) -> None:
         if not self._is_retrying:
-            with suppress(RuntimeError):  # no loop runs: then with the next entry, or at the end
+            with suppress(RuntimeError):  # no loop is running; `send` or `end` flushes later
                 asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
                 self._is_retrying = True
-                self._retry_seconds = min(self._retry_seconds * 2, LAST_RETRY)
+                self._retry_seconds = min(self._retry_seconds * 2, MAX_RETRY_SECONDS)
 
     def _retry(self) -> None:
         self._is_retrying = False
@@ -96,7 +100,7 @@ def _datagram(fields: Iterable[tuple[str, object]]) -> bytes:
 
 
 def _encoded(name: bytes, value: bytes) -> bytes:
-    """A value of more than one line says how long it is."""
+    """A field. A value with newlines is preceded by its length."""
     if b"\n" in value:
         return name + b"\n" + len(value).to_bytes(8, "little") + value + b"\n"
     return name + b"=" + value + b"\n"

@@ -1,10 +1,13 @@
-"""The MESSAGE_IDs of what an operator acts on (design 12); systemd/ocibridge.catalog says of each what to do."""
+"""MESSAGE_IDs of log entries that an operator acts on; systemd/ocibridge.catalog explains them.
+
+(docs/design.md, systemd and the journal)
+"""
 
 from enum import StrEnum
 
 
 class MessageId(StrEnum):
-    """128 bits each, as systemd-id128(1) makes them; once given, never changed."""
+    """128-bit ids made by systemd-id128(1). An id never changes."""
 
     DOBBY_LOST = "4426ae53ca6240c6a51d209bd9e5ee76"
     DOBBY_READY = "ac37bdf4d4c34478bda3d84e705d4aca"

@@ -1,38 +1,41 @@
-"""The process's signals (design 11, 12), from its first moment to its last: none may end it by accident, and none is lost."""
+"""POSIX signals of the process, from its start to its end: none is lost, none ends it by accident.
+
+(docs/design.md, systemd and the journal)
+"""
 
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:  # it takes its time, in which a signal may come
+if TYPE_CHECKING:  # importing asyncio takes long enough for a signal to arrive
     import asyncio
 
-RELOAD: Final = signal.SIGHUP
-ENDS: Final = (signal.SIGTERM, signal.SIGINT)
-# They mean nothing here, and would kill who does not say so.
-MEANINGLESS: Final = (signal.SIGUSR1, signal.SIGUSR2)
+RELOAD_SIGNAL: Final = signal.SIGHUP
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Unused; ignored, because the default action ends the process.
+UNUSED: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 
-def hold_back() -> None:
-    """Before anything else: a reload waits until there is somebody to do it; SIGTERM and SIGINT just end the process."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {RELOAD})
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own would show a traceback
-    for number in MEANINGLESS:
+def set_up() -> None:
+    """Call before anything else. SIGHUP stays pending; SIGTERM and SIGINT end the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {RELOAD_SIGNAL})
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would print a traceback
+    for number in UNUSED:
         signal.signal(number, signal.SIG_IGN)
 
 
-def take_ends(loop: "asyncio.AbstractEventLoop", stop: Callable[[], None]) -> None:
-    """From now on SIGTERM and SIGINT are calls on the loop. Before the bus is opened: it may never answer."""
-    for number in ENDS:
+def handle_stop(loop: "asyncio.AbstractEventLoop", stop: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT call `stop`. Call this before opening the bus, which can hang."""
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
 
 
-def take_reload(loop: "asyncio.AbstractEventLoop", reload: Callable[[], None]) -> None:
-    """From now on SIGHUP is a call on the loop, also one that has been held back."""
-    loop.add_signal_handler(RELOAD, reload)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {RELOAD})
+def handle_reload(loop: "asyncio.AbstractEventLoop", reload: Callable[[], None]) -> None:
+    """Have SIGHUP call `reload`, also if one is pending."""
+    loop.add_signal_handler(RELOAD_SIGNAL, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {RELOAD_SIGNAL})
 
 
-def shut_out() -> None:
-    """The loop is about to end, and its handlers with it: the process ends by itself from here."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {RELOAD, *ENDS})
+def block_all() -> None:
+    """Block them again: the loop is about to end with its handlers, and the process after it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {RELOAD_SIGNAL, *STOP_SIGNALS})

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from sdbus import sd_bus_internals as sd
 
-from ocibridge.bus import pump
+from ocibridge.bus import pump, sd_bus
 from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.bus.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
@@ -18,6 +19,14 @@ from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 
 OURS = "org.rdk.OCIContainer"
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """The bus library is checked again in this test, and after it."""
+    sd_bus.library.cache_clear()
+    yield
+    sd_bus.library.cache_clear()
 
 
 class Clock:
@@ -115,6 +124,7 @@ async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     other.bus.close()
 
 
+@pytest.mark.usefixtures("unchecked")
 async def test_without_it_everything_is_served_all_the_same(
     client: Client,
     start_dobby: StartDobby,
@@ -127,11 +137,12 @@ async def test_without_it_everything_is_served_all_the_same(
 
     This is logged once, and everything is still served.
     """
-    monkeypatch.setitem(pump.SYMBOLS, "sd_bus_no_such_function", (None, []))
+    monkeypatch.setitem(sd_bus.SYMBOLS, "sd_bus_no_such_function", (None, []))
+    sd_bus.library.cache_clear()
     start_dobby()
     daemon = await start_bridge()
     assert daemon._bus._pump is None
-    assert capfd.readouterr().err.count("the bus library is another one than expected") == 1
+    assert capfd.readouterr().err.count("python-sdbus is not the expected 0.14.3") == 1
     await client.until_property("DobbyAvailable", wanted=True)
     await client.start(
         "app", make_bundle(tmp_path, "sleep", info='{"x": "' + "y" * (1 << 20) + '"}')
@@ -144,18 +155,20 @@ async def test_without_it_everything_is_served_all_the_same(
     assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
 
 
+@pytest.mark.usefixtures("unchecked")
 async def test_it_is_not_attached_to_another_library(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = client.bus._connection
     assert Pump.attach(connection) is not None
-    struct = pump._SdBusObject.from_address(id(connection) + object.__basicsize__)
+    struct = sd_bus.struct_of(connection)
     loop, struct.loop = struct.loop, 1
     try:
         assert Pump.attach(connection) is None
     finally:
         struct.loop = loop
     monkeypatch.setattr(ctypes, "sizeof", lambda _: 41)
+    sd_bus.library.cache_clear()
     assert Pump.attach(connection) is None
     assert sd.SdBus.__basicsize__ > 41
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ocibridge.bus import connection as bus
-from ocibridge.bus.connection import Bus, Message, signature_of
+from ocibridge.bus import sd_bus
+from ocibridge.bus.connection import Bus, Message
+from ocibridge.bus.sd_bus import signature_of
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
 
@@ -95,10 +96,10 @@ def no_symbols(_: str) -> object:
 
 @pytest.fixture
 def forgotten() -> Iterator[None]:
-    """Clears the cached reader of signatures before and after the test."""
-    bus._signature_reader.cache_clear()
+    """Clears the cached library before and after the test."""
+    sd_bus.library.cache_clear()
     yield
-    bus._signature_reader.cache_clear()
+    sd_bus.library.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -109,9 +110,10 @@ async def test_an_unknown_library_gives_no_signature(
     """No memory of unknown layout is read. Only the Python types are checked then."""
     message = await signal_with(address, client, "u", 1)
     if change == "version":
-        monkeypatch.setattr(bus, "KNOWN_SDBUS", "0.14.4")
+        monkeypatch.setattr(sd_bus, "KNOWN_VERSION", "0.14.4")
     elif change == "library":
         monkeypatch.setattr(ctypes, "PyDLL", no_symbols)
     else:
-        monkeypatch.setattr(bus, "POINTER_BYTES", 4)
+        monkeypatch.setattr(sd_bus, "PYTHON_HEAD_BYTES", 12)
+    sd_bus.library.cache_clear()
     assert signature_of(message) is None

@@ -215,7 +215,7 @@ async def test_hibernate_and_wakeup_return_when_they_are_done(
 async def test_hibernation_that_fails_without_a_signal(
     hibernating: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transitions, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(transitions, "POLL_SECONDS", 0.05)
     await hibernating.start("app", make_bundle(tmp_path, "sleep", memcr="fails"))
     name, said = await hibernating.refused("hibernateContainer", "ss", "app", "")
     assert (name, "memcr" in said) == ("DobbyRefused", True)

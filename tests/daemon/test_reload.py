@@ -165,7 +165,7 @@ def test_what_needs_a_restart(
     assert notified("READY=1")[-1].endswith(
         "STATUS=waiting for org.rdk.dobby; restart to change callsign"
     )
-    assert "what has changed in callsign needs a restart" in (tmp_path / "log").read_text()
+    assert "changes of callsign need a restart" in (tmp_path / "log").read_text()
     assert "Dobby is not on the bus" in busctl(address, "listContainers").stderr  # by the old name
 
 

@@ -57,7 +57,7 @@ def test_a_reload_that_comes_too_early_is_done_later(tmp_path: Path) -> None:
         with Process(arguments, runtime(tmp_path), stderr=file) as bridge:
             until_owned(address)
             assert bridge.end() == 0
-    assert log.read_text().count("the configuration has been read anew") == 1
+    assert log.read_text().count("the configuration has been reloaded") == 1
 
 
 def test_storms(victim: Victim) -> None:

@@ -74,7 +74,7 @@ def test_a_full_disk(attack: Attack, tmp_path: Path) -> None:
                 == "reply"
             )
             assert caller.outcome("stopContainer", "sb", (f"a{number}", True)) == "reply"
-    assert victim.log.read_text().count("cannot be kept") == 1
+    assert victim.log.read_text().count("cannot be saved") == 1
     assert victim.log.read_text().count("No space left on device") == 1
 
 

@@ -63,7 +63,7 @@ def test_a_good_reload(box: Box) -> None:
     since = box.cursor()
     box.run("systemctl reload ocibridge")
     assert [e["MESSAGE"] for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")] == [
-        "the configuration has been read anew"
+        "the configuration has been reloaded"
     ]
     assert box.show("ocibridge", "ActiveState", "StatusText", "MainPID") == [
         "active",

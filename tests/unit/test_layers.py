@@ -33,7 +33,7 @@ MAX_FUNCTION_LINES = 42
 MAX_ENTRIES = 20
 # The only modules that may import these libraries.
 DOORS = {
-    "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump"},
+    "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump", "ocibridge.bus.sd_bus"},
     "systemd": {"ocibridge.systemd.notify"},
     "yaml": {"ocibridge.config.yaml_text"},
 }

@@ -4,14 +4,14 @@ import gc
 
 import pytest
 
-from ocibridge.bridge.annotation_quota import EACH_BYTES, MAX_BYTES, AnnotationQuota
+from ocibridge.bridge.annotation_quota import MAX_BYTES, OVERHEAD_BYTES, AnnotationQuota
 from ocibridge.errors import InvalidArgs
 from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Container
 from tests.unit.mirror.test_mirror import Seen, found
 
 # The size of the value with which one annotation, whose key has one letter, takes a third of the room. The quotes count.
-THIRD = MAX_BYTES // 3 - EACH_BYTES - len('"k"') - len('""')
+THIRD = MAX_BYTES // 3 - OVERHEAD_BYTES - len('"k"') - len('""')
 
 
 def alive(container_id: str) -> int:
@@ -53,8 +53,8 @@ def test_an_overwritten_annotation_counts_once(seen: Seen, full: AnnotationQuota
         full.add(container, "x", "w" * THIRD)
     full.add(container, "x", "")
     with pytest.raises(InvalidArgs):  # the room that "x" has left is too small by one byte
-        full.add(container, "w", "v" * (THIRD - EACH_BYTES - len('"x"') - len('""') + 1))
-    full.add(container, "w", "v" * (THIRD - EACH_BYTES - len('"x"') - len('""')))
+        full.add(container, "w", "v" * (THIRD - OVERHEAD_BYTES - len('"x"') - len('""') + 1))
+    full.add(container, "w", "v" * (THIRD - OVERHEAD_BYTES - len('"x"') - len('""')))
 
 
 def test_a_refused_annotation_takes_no_room(seen: Seen, annotations: AnnotationQuota) -> None:
@@ -93,7 +93,7 @@ def test_many_small_annotations_are_bounded_too(
 ) -> None:
     monkeypatch.setattr("ocibridge.bridge.annotation_quota.MAX_BYTES", 1 << 14)
     container = found(seen.mirror, "a")
-    fitting = (1 << 14) // (EACH_BYTES + len('"00000"') + len('""'))
+    fitting = (1 << 14) // (OVERHEAD_BYTES + len('"00000"') + len('""'))
     for number in range(fitting):
         annotations.add(container, f"{number:05}", "")
     with pytest.raises(InvalidArgs):

@@ -74,7 +74,7 @@ def test_nothing_to_say(config: dict[str, Any]) -> None:
         ),
         (
             {**CONVERTED, "hostname": None},
-            "hostname is null, though rdkPlugins and ociVersion 1.0.2 are there",
+            "hostname is null, but rdkPlugins and ociVersion 1.0.2 are present",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def bundle(directory: Path, config: Any) -> Path:
 
 
 async def planned(path: Path | str, looking: Bundles | None = None) -> Provenance:
-    return (await (looking or Bundles()).bundle(str(path), with_socket=False)).plan
+    return (await (looking or Bundles()).bundle(str(path), with_socket=False)).provenance
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_memory_that_cannot_be_written_is_said_once(
     memory = ProvenanceStore(tmp_path / "file" / "memory.json")
     for _ in range(3):
         memory.keep("x", {})
-    assert capsys.readouterr().err.count("cannot be kept") == 1
+    assert capsys.readouterr().err.count("cannot be saved") == 1
 
 
 def starved(*_: object, **__: object) -> None:

@@ -89,7 +89,7 @@ async def test_without_an_answer_in_time_nothing_is_denied(
         looking = scene.begin(scene.find.look_up("b", 5))
         await scene.dobby.next("refresh")
         await clock.advance(5.1)
-        with pytest.raises(Timeout, match='"b" is not known; Dobby owes no answer'):
+        with pytest.raises(Timeout, match='there is a container "b"; Dobby owes no answer'):
             await looking
 
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bridge.bundles import BundlePlan, Bundles
+from ocibridge.bridge.bundles import Bundles, CheckedBundle
 from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.bridge.start import Starter
@@ -17,7 +17,7 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import DobbyAppeared, DobbyLost, SnapshotTaken, StartAnswered
 from ocibridge.model import Origin, Provenance
 
-BUNDLE = BundlePlan(Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True))
+BUNDLE = CheckedBundle(Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True))
 
 
 class Scene:
@@ -43,7 +43,7 @@ class Scene:
             self.waits,
             settings,
         )
-        self.reading: asyncio.Future[BundlePlan] = asyncio.get_running_loop().create_future()
+        self.reading: asyncio.Future[CheckedBundle] = asyncio.get_running_loop().create_future()
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         monkeypatch.setattr(Bundles, "bundle", lambda *_, **__: self.reading)
 

@@ -138,7 +138,7 @@ async def test_it_has_happened_when_dobby_shows_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, wanted: SubState
 ) -> None:
     """A signal is a reason to look at once; what is seen then counts."""
-    monkeypatch.setattr("ocibridge.bridge.transitions.LOOK_AGAIN_SECONDS", 3600)
+    monkeypatch.setattr("ocibridge.bridge.transitions.POLL_SECONDS", 3600)
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     assert (await scene.dobby.answer("state", passing)).fresh
@@ -201,7 +201,7 @@ async def test_the_state_of_another_container_is_no_answer(
 async def test_a_failure_without_a_signal_is_found_by_looking_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, back: SubState
 ) -> None:
-    monkeypatch.setattr("ocibridge.bridge.transitions.LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("ocibridge.bridge.transitions.POLL_SECONDS", 0)
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     for _ in range(3):
@@ -276,7 +276,7 @@ async def test_a_check_that_was_too_early_is_repeated(
     if then == "wanted":
         await change
     elif then == "before":
-        with pytest.raises(DobbyRefused, match=f"accepted {verb}Container, yet .* is not {wanted}"):
+        with pytest.raises(DobbyRefused, match=f"accepted {verb}Container, but .* is not {wanted}"):
             await change
     else:
         with pytest.raises(NoSuchContainer, match=f"ended during {verb}Container"):

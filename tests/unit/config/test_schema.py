@@ -123,10 +123,10 @@ def test_what_is_no_duration(text: str) -> None:
             "callsign: !!timestamp x",
             'callsign: line 1, column 11: the tag "!!timestamp" cannot be used here',
         ),
-        ("bus: system\nbus: session", "bus: line 2, column 1: the key is there twice"),
+        ("bus: system\nbus: session", "bus: line 2, column 1: the key is given twice"),
         (
             "limits: {queued: 1, in_flight: 2, queued: 3}",
-            "limits.queued: line 1, column 35: the key is there twice",
+            "limits.queued: line 1, column 35: the key is given twice",
         ),
         ("{<<: {bus: system}}", "<<"),
         ("1: 2", "line 1, column 1: a key must be a string"),

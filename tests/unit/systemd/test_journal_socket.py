@@ -28,7 +28,7 @@ def journald(path: Path) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def entries(path: Path) -> Iterator[JournalSocket]:
-    made = JournalSocket(str(path), most=50)
+    made = JournalSocket(str(path), max_queued=50)
     yield made
     made.end(0)
 
@@ -100,7 +100,7 @@ async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket
     assert heard[:kept] == [f"MESSAGE={number}" for number in range(kept)]
     assert (
         heard[kept]
-        == f"MESSAGE={200 - kept} entries of this log are lost here: journald has taken none for too long"
+        == f"MESSAGE={200 - kept} entries of this log are lost here: journald accepted none for too long"
     )
     assert heard[-1] == "MESSAGE=last"
 
