@@ -38,9 +38,10 @@ TURN_SECONDS: Final = 0.004
 SHARE: Final = 0.5
 ADVANCE_SECONDS: Final = 0.03
 # All replies leave by one socket, which dbus-daemon reads slowly during a flood. If more than this
-# is unread (bytes), an answer is also charged for its size, at this rate.
+# is unread (bytes), an answer is also charged for its size, at this rate, and the advance is less.
 MAX_BACKLOG: Final = 32 << 10
 BYTES_A_SECOND: Final = 10e6
+BACKLOG_ADVANCE_SECONDS: Final = 0.01
 # Connections whose use is remembered; beyond them the oldest is forgotten.
 MAX_ACCOUNTS: Final = 256
 
@@ -214,9 +215,11 @@ class Pump:
         if not self._expects_reply(message):
             return HANDLED
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
-        if self._budgets.is_spent(sender):
+        backlog = self._backlog()
+        advance = BACKLOG_ADVANCE_SECONDS if backlog > MAX_BACKLOG else ADVANCE_SECONDS
+        if self._budgets.is_spent(sender, advance):
             return self._refuse(message, LIMITS_EXCEEDED, TOO_MANY)
-        self._charged, self._backlog_before = sender, self._backlog()
+        self._charged, self._backlog_before = sender, backlog
         return NOT_HANDLED
 
     def _backlog(self) -> int:
@@ -258,9 +261,9 @@ class Budgets:
         self._now = now
         self._spent: dict[bytes, tuple[float, float]] = {}  # seconds spent, and as of when
 
-    def is_spent(self, sender: bytes) -> bool:
+    def is_spent(self, sender: bytes, advance: float) -> bool:
         """Whether that connection has used up its share and its advance."""
-        return sender in self._spent and self._debt(sender) > ADVANCE_SECONDS
+        return sender in self._spent and self._debt(sender) > advance
 
     def charge(self, sender: bytes, seconds: float) -> None:
         """Add to what that connection has used."""

@@ -40,24 +40,24 @@ class Clock:
 def test_a_connection_has_an_advance_and_a_share() -> None:
     clock = Clock()
     budgets = Budgets(clock)
-    assert not budgets.is_spent(b":1.1")
+    assert not budgets.is_spent(b":1.1", ADVANCE_SECONDS)
     budgets.charge(b":1.1", ADVANCE_SECONDS / 2)
-    assert not budgets.is_spent(b":1.1")
+    assert not budgets.is_spent(b":1.1", ADVANCE_SECONDS)
     budgets.charge(b":1.1", ADVANCE_SECONDS)
-    assert budgets.is_spent(b":1.1")
-    assert not budgets.is_spent(b":1.2")
+    assert budgets.is_spent(b":1.1", ADVANCE_SECONDS)
+    assert not budgets.is_spent(b":1.2", ADVANCE_SECONDS)
     clock.now += ADVANCE_SECONDS / 2 / SHARE * 0.99
-    assert budgets.is_spent(b":1.1")
+    assert budgets.is_spent(b":1.1", ADVANCE_SECONDS)
     clock.now += ADVANCE_SECONDS / 2 / SHARE * 0.02
-    assert not budgets.is_spent(b":1.1")
+    assert not budgets.is_spent(b":1.1", ADVANCE_SECONDS)
 
 
 def test_budgets_are_few() -> None:
     budgets = Budgets(Clock())
     for number in range(MAX_ACCOUNTS + 10):
         budgets.charge(b":1.%d" % number, 1.0)
-    assert not budgets.is_spent(b":1.0")
-    assert budgets.is_spent(b":1.%d" % (MAX_ACCOUNTS + 9))
+    assert not budgets.is_spent(b":1.0", ADVANCE_SECONDS)
+    assert budgets.is_spent(b":1.%d" % (MAX_ACCOUNTS + 9), ADVANCE_SECONDS)
 
 
 async def test_a_burst_does_not_keep_the_loop(
