@@ -29,6 +29,7 @@ from tests.robustness.wire import DRIVER, OURS, Wire
 NOBODY: Final = 65534
 SINK: Final = "org.example.Sink"
 TICK: Final = 0.01  # seconds between two honest calls
+MAX_TRIES: Final = 3  # of one kind of flood
 SETTLED: Final = 180.0  # seconds after a flood within which the daemon must have recovered
 # The criterion: p99 below this, or below so many times the floor's.
 TARGET_MS: Final = 100.0
