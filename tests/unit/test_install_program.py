@@ -26,3 +26,4 @@ def test_the_version_of_sdbus_can_be_told(tmp_path: Path) -> None:
     home = root / "usr" / "lib" / "ocibridge"
     assert [path.name for path in home.glob("*.dist-info")] == [f"sdbus-{KNOWN_VERSION}.dist-info"]
     assert (home / "other" / "__init__.py").exists()
+    assert (home / "ocibridge" / "py.typed").exists()

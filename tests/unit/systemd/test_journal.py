@@ -16,6 +16,7 @@ from ocibridge.systemd.journal_socket import JournalSocket
 from ocibridge.systemd.message_ids import MessageId
 
 CATALOG = Path(__file__).parents[3] / "systemd" / "ocibridge.catalog"
+MANUAL = Path(__file__).parents[3] / "man"
 
 
 def test_each_level_lets_through_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +166,8 @@ def test_an_entry_of_the_catalog(message_id: MessageId) -> None:
     head, _, body = catalog()[message_id].partition("\n\n")
     assert head.splitlines()[0].startswith("Subject: ")
     assert "Defined-By: ocibridge" in head
-    assert "Documentation: file:/usr/share/doc/ocibridge/README.md" in head
+    (page, section) = re.findall(r"^Documentation: man:(\S+)\((\d)\)$", head, re.MULTILINE)[0]
+    assert (MANUAL / f"{page}.{section}.rst").exists()
     assert len(body.split("\n\n")) >= 2, "what has happened, then what to do"
     assert max(map(len, body.splitlines())) <= 76
 
