@@ -13,7 +13,7 @@ from tests.robustness.conftest import Victim
 BOUND = 20
 WHILE_IT_STARTS = """
 import os, signal, sys
-from ocibridge import entry
+from ocibridge import __main__ as entry
 from ocibridge import cli
 run = cli.main
 def main():
@@ -25,7 +25,7 @@ sys.exit(entry.main())
 # The entry point of the program, with another `cli.main` behind it.
 AT_THE_START = """
 import os, signal, sys
-from ocibridge import entry
+from ocibridge import __main__ as entry
 from ocibridge import cli
 def main():
     for _ in range(100):
