@@ -1,4 +1,4 @@
-"""The figures of one run of the benchmark, as they are stored and shown."""
+"""The figures of one run of the benchmark, as they are stored and printed."""
 
 from pathlib import Path
 

@@ -4,8 +4,8 @@
  *
  * It has the containers bench1 to benchN, all running. A start sends Started, then its reply. A
  * stop sends its reply, then StoppedWithStatus and Stopped (docs/dobby.md, Signals and their
- * order). bench.Storm(n) starts and stops storm1 to stormN at full speed. bench.Calls() returns the number
- * of calls received.
+ * order). bench.Storm(n) starts and stops storm1 to stormN at full speed. bench.Calls() returns
+ * the number of calls received.
  */
 #include <stdint.h>
 

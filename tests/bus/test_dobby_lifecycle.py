@@ -1,6 +1,6 @@
 """Dobby absent, starting, killed, replaced, deaf or stalled.
 
-What callers are told. ocibridge recovers without a restart.
+What callers get. ocibridge recovers without a restart.
 """
 
 import asyncio

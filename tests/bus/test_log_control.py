@@ -57,10 +57,10 @@ async def test_a_wrong_word(
     )
     assert await get(oci) == before
     await oci.oci("listContainers")  # by now the former call has been logged
-    told = capfd.readouterr().err
-    assert f'"{value}" by uid {os.getuid()} (python' in told
-    assert ": refused: expected one of " in told
-    assert "Traceback" not in told
+    logged = capfd.readouterr().err
+    assert f'"{value}" by uid {os.getuid()} (python' in logged
+    assert ": refused: expected one of " in logged
+    assert "Traceback" not in logged
 
 
 async def test_a_level_that_hides_everything_does_not_hide_who_set_it(

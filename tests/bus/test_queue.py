@@ -1,6 +1,6 @@
 """Calls that Dobby has not received, will never receive, or received before it died.
 
-What happens to them, and what callers are told.
+What happens to them, and which error their callers get.
 """
 
 import asyncio

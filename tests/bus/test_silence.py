@@ -1,4 +1,4 @@
-"""A busy Dobby and a stalled one are told apart by Ping, however slow the machine is."""
+"""Ping distinguishes a busy Dobby from a stalled one, however slow the machine is."""
 
 import asyncio
 import time

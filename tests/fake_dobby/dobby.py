@@ -368,7 +368,7 @@ def StoppedBySystemd(self: Any, milliseconds: int) -> None:
     The containers die first. Dobby reports each, and exits after that many milliseconds.
     """
     for container in list(self.wire.model.containers.values()):
-        self.wire.model.reap(container, signal.SIGTERM, asked=True)
+        self.wire.model.reap(container, signal.SIGTERM, requested=True)
     later(milliseconds, lambda: os._exit(0))
 
 

@@ -244,7 +244,9 @@ class DobbyModel:
         def after() -> None:
             if term != "frozen":
                 container.dying = True
-                self.later(self.durations["Reap"], lambda: self.reap(container, status, asked=True))
+                self.later(
+                    self.durations["Reap"], lambda: self.reap(container, status, requested=True)
+                )
 
         # A graceful stop holds the queue until the container is reaped, so GetState then returns 0.
         # After a forced stop it still returns 2.
@@ -255,7 +257,7 @@ class DobbyModel:
             hold=0 if force or term == "frozen" else self.durations["Reap"] + 1,
         )
 
-    def reap(self, container: Container, status: int, *, asked: bool = False) -> None:
+    def reap(self, container: Container, status: int, *, requested: bool = False) -> None:
         """The process has ended.
 
         Its entry is removed before the two signals, or Dobby restarts it (docs/dobby.md,
@@ -266,7 +268,7 @@ class DobbyModel:
         restarts = (
             bool(container.spec and container.spec.get("restartOnCrash"))
             and status != 0
-            and not asked
+            and not requested
         )
         if restarts:
             self.signal("Started", container.descriptor, container.id)

@@ -91,7 +91,7 @@ def start_by_others(victim: Victim, count: int) -> None:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Poll, for 20 s at most. `holds` makes a call over the bus, so this is no busy loop."""
+    """Poll for 20 s at most. `holds` should call over the bus, which limits the rate."""
     deadline = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < deadline, "the condition did not become true"

@@ -314,7 +314,7 @@ def test_many_who_wait_are_one_match_rule(attack: Attack) -> None:
 
 
 def test_connections_that_wait_are_bounded_together(victim: Victim) -> None:
-    """Each at its own limit.
+    """200 connections, each with as many waits as it may have.
 
     Together they exhaust neither our memory nor the turn of others.
     """

@@ -33,7 +33,7 @@ PIDFD_GETFD = 438  # pidfd_getfd(2), which Python does not wrap
 
 
 def sockets_of(pid: int) -> Iterator[socket.socket]:
-    """The connected Unix stream sockets of a process. Each is open until the next is asked for."""
+    """The connected Unix stream sockets of a process. Each is closed before the next."""
     process = os.pidfd_open(pid)
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():

@@ -123,10 +123,10 @@ def test_frozen_for_longer_than_dobby_may_be_silent(attack: Attack, tmp_path: Pa
     victim = attack(sweep_interval="50ms")
     slow = str(make_bundle(tmp_path, "slow-start", start="1500"))
     with victim.caller() as caller:
-        asked = caller.call("startContainer", "ssssas", ("slow", slow, "", "", []))
+        serial = caller.call("startContainer", "ssssas", ("slow", slow, "", "", []))
         with victim.process.frozen():
             time.sleep(6)  # as long as it takes to declare Dobby stalled
-        assert caller.reply(asked).signature == "i"
+        assert caller.reply(serial).signature == "i"
         assert caller.outcome("stopContainer", "sb", ("slow", True)) == "reply"
     assert "stopped answering" not in victim.log.read_text()
 

@@ -1,6 +1,7 @@
 """A random Dobby: its containers, its one work queue, and what it sends to us.
 
-See docs/dobby.md: Signals and their order, The work queue, Life and death.
+See (docs/dobby.md, Signals and their order), (docs/dobby.md, The work queue) and
+(docs/dobby.md, Life and death).
 """
 
 import itertools

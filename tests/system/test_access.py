@@ -200,9 +200,9 @@ def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:
     try:
         box.run("systemctl restart dobby")
         box.until("DobbyStatus", "starting")
-        while not (told := box.journal(since, "MESSAGE_ID=ab1cec241004429ba326d693dece54f3")):
+        while not (logged := box.journal(since, "MESSAGE_ID=ab1cec241004429ba326d693dece54f3")):
             pass
-        assert "AccessDenied" in told[0]["MESSAGE"]
+        assert "AccessDenied" in logged[0]["MESSAGE"]
     finally:
         box.run("rm /etc/dbus-1/system.d/zz.conf; systemctl reload dbus")
     box.until("DobbyStatus", "ready")

@@ -17,7 +17,7 @@ from tests.system.conftest import ROOT, Box
 
 Background = Callable[..., "subprocess.Popen[str]"]
 ADDRESS = "unix:path=/run/dbus/system_bus_socket"
-# The fake Dobby as run in the box; nobody may read all of that folder.
+# As the fake Dobby is run in the box. The user nobody may read these folders.
 PYTHON = (
     "cd / && PYTHONPATH=/src:/src/.venv/lib/python3.11/site-packages PYTHONDONTWRITEBYTECODE=1 "
     "exec python3 -m"
@@ -111,7 +111,7 @@ def test_it_ends_in_order_beside_a_flood(full: Box, background: Background) -> N
 
 
 def test_forged_signals(box: Box, background: Background) -> None:
-    """Unicast to us by nobody. None is accepted, none is logged as a bug, and none costs memory."""
+    """Unicast to us by the user nobody. None is accepted, logged as a bug, or costs memory."""
     since, owner = box.cursor(), box.owner()
     unit, before = box.show("ocibridge", "MainPID", "NRestarts"), memory_kib(box)
     for kind in SIGNALS:
@@ -140,8 +140,8 @@ def signal_to(destination: str, interface: str, member: str) -> str:
 def test_the_policy_stops_forged_signals(box: Box, background: Background) -> None:
     """The bus stops them.
 
-    The owner of our name receives no unicast signal from nobody, by its well-known or its unique
-    name, and every one from root.
+    The owner of our name receives no unicast signal of the user nobody, by its well-known or its
+    unique name, and every one from root.
     """
     box.run("systemctl stop ocibridge; systemctl mask --runtime -q ocibridge")
     listener = background(LISTENER, "ocibridge")

@@ -146,14 +146,14 @@ def test_what_an_operator_acts_on(
     assert callable(happens)
     since = box.cursor()
     happens(box)
-    told = [
+    logged = [
         entry["MESSAGE_ID"]
         for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")
         if "MESSAGE_ID" in entry
     ]
-    assert told == [message_id.value for message_id in expected]
-    shown = box.run(f"journalctl -q -x --cursor='{since}' MESSAGE_ID={expected[0]}")
-    assert explained in " ".join(shown.replace("░", "").split())
+    assert logged == [message_id.value for message_id in expected]
+    output = box.run(f"journalctl -q -x --cursor='{since}' MESSAGE_ID={expected[0]}")
+    assert explained in " ".join(output.replace("░", "").split())
 
 
 def test_all_message_ids_are_in_the_catalog(box: Box) -> None:
@@ -183,15 +183,15 @@ def test_a_frozen_journald_holds_nobody(box: Box) -> None:
     finally:
         box.run(f"kill -CONT {journald}")
     for _ in range(100):  # polling takes a moment, in which more of the backlog is written
-        told = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
-        if any("entries of this log are lost here" in message for message in told):
+        logged = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
+        if any("entries of this log are lost here" in message for message in logged):
             break
     box.refused("pauseContainer s after")
-    told = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
-    (lost,) = [message for message in told if "entries of this log are lost here" in message]
-    assert len([message for message in told if message.startswith("pauseContainer")]) == 1501 - int(
-        lost.split()[0]
-    )
+    logged = [entry["MESSAGE"] for entry in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")]
+    (lost,) = [message for message in logged if "entries of this log are lost here" in message]
+    assert len(
+        [message for message in logged if message.startswith("pauseContainer")]
+    ) == 1501 - int(lost.split()[0])
     assert box.show("ocibridge", "NRestarts") == ["0"]
 
 

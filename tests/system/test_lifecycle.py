@@ -171,12 +171,12 @@ def test_dobby_goes_and_comes(box: Box, how: str) -> None:
     assert box.oci("listContainers") == "a(is) 0"
     assert '"Reason" s "dobby-gone"' in box.oci("getLastExit s app")
     assert box.show("ocibridge", "MainPID", "StatusText") == [*pid, "ready, 0 containers"]
-    told = [
+    statuses = [
         e["DOBBY_STATUS"]
         for e in box.journal(since, "SYSLOG_IDENTIFIER=ocibridge")
         if "DOBBY_STATUS" in e
     ]
-    assert told == ["absent", "starting", "ready"]
+    assert statuses == ["absent", "starting", "ready"]
 
 
 def test_dobby_stopped_for_good(box: Box) -> None:

@@ -36,8 +36,11 @@ def desk(box: Box) -> Iterator[Desk]:
 
 def test_a_life(desk: Desk) -> None:
     desk.run("systemctl --user enable -q --now ocibridge")
-    shown = desk.run("systemctl --user show ocibridge -p ActiveState,StatusText")
-    assert set(shown.splitlines()) == {"ActiveState=active", "StatusText=waiting for org.rdk.dobby"}
+    output = desk.run("systemctl --user show ocibridge -p ActiveState,StatusText")
+    assert set(output.splitlines()) == {
+        "ActiveState=active",
+        "StatusText=waiting for org.rdk.dobby",
+    }
     desk.run(DOBBY)
     desk.run("gdbus wait --session --timeout 30 org.rdk.dobby")
     started = desk.run(

@@ -137,7 +137,7 @@ def test_a_page_renders_without_a_warning(page: Path, tmp_path: Path) -> None:
     built = tmp_path / page.stem
     environment = {"LC_ALL": "C.UTF-8", "MANWIDTH": "80", "PATH": "/usr/bin:/bin"}
     show = ["man", "--warnings", "-E", "UTF-8", "-l", str(built)]
-    shown = subprocess.run(show, capture_output=True, text=True, check=True, env=environment)
-    assert shown.stderr == ""
-    assert page.stem.rpartition(".")[0] in shown.stdout
+    rendered = subprocess.run(show, capture_output=True, text=True, check=True, env=environment)
+    assert rendered.stderr == ""
+    assert page.stem.rpartition(".")[0] in rendered.stdout
     assert "@VERSION@" not in built.read_text()

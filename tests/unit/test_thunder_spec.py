@@ -94,10 +94,10 @@ ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', GUIDE.read_text
 @pytest.mark.parametrize(("request_", "line"), ROWS)
 def test_a_row_of_the_guide(request_: str, line: str) -> None:
     """The busctl line sends to D-Bus what the Thunder request asks for."""
-    asked = json.loads(request_)
-    given = METHODS[asked["method"]][0]
+    request = json.loads(request_)
+    given = METHODS[request["method"]][0]
     words: list[str] = []
-    for value in msgspec.convert(asked.get("params", {}), given).arguments():
+    for value in msgspec.convert(request.get("params", {}), given).arguments():
         match value:
             case bool():
                 words.append(str(value).lower())
@@ -105,11 +105,11 @@ def test_a_row_of_the_guide(request_: str, line: str) -> None:
                 words += [str(len(value)), *value]
             case _:
                 words.append(value)
-    if asked["method"] == "startContainerFromDobbySpec":
+    if request["method"] == "startContainerFromDobbySpec":
         assert words.pop() == ""  # the plugin's westerosSocket is no argument on D-Bus
-    (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == asked["method"]]
+    (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == request["method"]]
     signature = "".join(a.get("type", "") for a in method.iter("arg") if a.get("direction") == "in")
-    assert shlex.split(line) == [asked["method"], *([signature] if signature else []), *words]
+    assert shlex.split(line) == [request["method"], *([signature] if signature else []), *words]
 
 
 def test_every_documented_method_has_a_row() -> None:
