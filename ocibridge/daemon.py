@@ -280,7 +280,7 @@ class Daemon:
         return f"{self._bus_id}/{self._mirror.owner}"
 
     def _remember(self) -> None:
-        self._provenance_store.keep(self._life(), self._mirror.plans())
+        self._provenance_store.keep(self._life(), self._mirror.provenance())
 
     def _tell_status(self) -> None:
         self._notify.status(self._status())

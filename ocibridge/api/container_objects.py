@@ -45,7 +45,7 @@ class ContainerObjects:
     def corrected(self, event: ProvenanceCorrected) -> None:
         """Announce what it turned out to be: constant but for two starts of one id at once, ours and somebody else's."""
         container, _ = self._objects[event.id]
-        origin, path = container.plan.origin.value, container.plan.bundle_path
+        origin, path = container.provenance.origin.value, container.provenance.bundle_path
         self._bus.emit_changed(
             _path(event.id),
             CONTAINER_INTERFACE,
@@ -84,8 +84,8 @@ def _properties(container: Container) -> tuple[Property, ...]:
         Property("Descriptor", "i", lambda: container.descriptor, constant=True),
         Property("State", "s", lambda: container.substate.state.value),
         Property("SubState", "s", lambda: container.substate.value),
-        Property("Origin", "s", lambda: container.plan.origin.value, constant=True),
-        Property("BundlePath", "s", lambda: container.plan.bundle_path, constant=True),
+        Property("Origin", "s", lambda: container.provenance.origin.value, constant=True),
+        Property("BundlePath", "s", lambda: container.provenance.bundle_path, constant=True),
         Property("StartedAt", "t", lambda: container.started_at),
         Property("StateChangedAt", "t", lambda: container.changed_at),
     )

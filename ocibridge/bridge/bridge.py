@@ -260,7 +260,7 @@ class Bridge:
 
     def _check_survivable(self, container: Container, verb: str) -> None:
         """Refuse what crashes Dobby: it reads the container's plugins without a look whether there are any."""
-        plan = container.plan
+        plan = container.provenance
         if plan.has_rdk_plugins is False:
             where = (
                 f"config.json of its bundle {quoted(plan.bundle_path)}"

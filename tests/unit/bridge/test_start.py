@@ -116,7 +116,7 @@ async def test_a_start_that_waits_for_dobby_keeps_the_id_until_the_answer(scene:
     scene.reading.set_result(BUNDLE)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert list(scene.mirror.plans()) == [("x", 0)]
+    assert list(scene.mirror.provenance()) == [("x", 0)]
     start.cancel()  # its caller's time is over
     await asyncio.wait([start])
     with pytest.raises(ContainerExists):
