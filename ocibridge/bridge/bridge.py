@@ -11,7 +11,7 @@ from typing import Final
 from ocibridge.bridge import validation
 from ocibridge.bridge.annotation_quota import AnnotationQuota
 from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.exit_tracker import Ends, History
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.info import Info
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.bridge.mounts import Mounts
@@ -62,17 +62,16 @@ class Bridge:
         self,
         mirror: Mirror,
         dobby: DobbyApi,
-        ends: Ends,
+        exit_tracker: ExitTracker,
         waits: StateWaiters,
-        history: History,
         settings: Settings,
     ) -> None:
         self._mirror = mirror
         self._dobby = dobby
-        self._history = history
+        self._exit_tracker = exit_tracker
         self._find = Lookup(mirror, dobby, settings)
         self._starter = Starter(mirror, dobby)
-        self._stopper = Stopper(mirror, dobby, ends)
+        self._stopper = Stopper(mirror, dobby, exit_tracker)
         self._states = StateQueries(mirror, dobby, self._find, self._starter, waits, settings)
         self._transitions = Transitions(mirror, dobby, self._find, waits)
         self._annotations = AnnotationQuota(mirror)
@@ -246,7 +245,7 @@ class Bridge:
     async def last_exit(self, container_id: str) -> Exit:
         """How the container of that id last ended; also while Dobby is away. Raises NoSuchContainer."""
         self._mirror.release_hold(container_id)
-        return self._history.last_exit(container_id)
+        return self._exit_tracker.last_exit(container_id)
 
     def _within_call(
         self, verb: str, container_ref: ContainerRef

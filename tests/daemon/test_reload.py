@@ -77,7 +77,7 @@ def test_a_life(address: str, bridge: Process, told: Told, tmp_path: Path) -> No
         dobby.kill()
         assert told("waiting") == ["STATUS=waiting for org.rdk.dobby"]
     bridge.child.terminate()
-    assert told("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls under way may end"]
+    assert told("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls in flight may finish"]
     assert bridge.child.wait(BOUND) == 0
 
 
