@@ -214,7 +214,7 @@ class Daemon:
             MessageId.BUS_STUCK,
         )
 
-    def _bus_failed(self, text: str, message_id: str) -> None:
+    def _bus_failed(self, text: str, message_id: MessageId) -> None:
         """End. There may be several signs of one failure; only the first is logged."""
         if self._exit_code == os.EX_OK:
             self._exit_code = os.EX_UNAVAILABLE

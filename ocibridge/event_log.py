@@ -1,13 +1,13 @@
 """The journal entry of each event of the mirror, and the status line.
 
-docs/design.md, systemd and the journal.
+(docs/design.md, systemd and the journal)
 """
 
 from typing import Any, Final
 
 import structlog
 
-from ocibridge.dobby.status_texts import STATUS_TEXTS, status_text
+from ocibridge.dobby.status_texts import status_text
 from ocibridge.mirror.events import (
     ContainerEnded,
     ContainerRestarted,
@@ -42,9 +42,9 @@ def status_line(status: DobbyStatus, count: int, service: str) -> str:
         case DobbyStatus.ABSENT:
             return f"waiting for {service}"
         case DobbyStatus.STARTING:
-            return STATUS_TEXTS[status].condition
+            return status_text(status)
         case DobbyStatus.DEAF | DobbyStatus.STALLED:
-            return f"{STATUS_TEXTS[status].condition}; {containers} at last count"
+            return f"{status_text(status)}; {containers} at last count"
 
 
 def record(event: Event, owner: str | None) -> None:
@@ -103,7 +103,7 @@ def _ended(record: Exit) -> str:
         how = f"has exited with {record.exit_code}"
     else:
         how = f"has ended with the invalid status {record.wait_status}"
-    return how if record.requested_by is None else f"{how}, as requested by {record.requested_by}"
+    return how if record.requested_by is None else f"{how}, as {record.requested_by} requested"
 
 
 def _fields(

@@ -1,6 +1,6 @@
 """Ends of containers, from a signal or a missing entry to the record that callers read.
 
-docs/design.md, The mirror; Held-back ends; Exit records.
+(docs/design.md, Held-back ends; Exit records)
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """When Dobby has been silent for long enough to send a Ping, or to count as stalled.
 
-docs/design.md, Dobby's side. All times are in seconds.
+All times are in seconds (docs/design.md, Dobby's side).
 """
 
 from collections.abc import Callable

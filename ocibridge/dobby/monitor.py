@@ -48,8 +48,8 @@ from ocibridge.tasks import spawn
 
 log = structlog.get_logger()
 
-# Seconds between two attempts at a snapshot: from the first to the last, doubled each time. A
-# starting Dobby is tried at once when it signals Ready. A deaf one is not to be called often.
+# Seconds between two attempts at a snapshot: the first wait, doubled each time up to the last. The
+# signal Ready ends a wait. A deaf Dobby is called less often.
 FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 2.0
 DEAF_RETRY: Final = 3.0
@@ -78,8 +78,8 @@ class DobbyMonitor:
         self._transport = transport
         self._dobby = dobby
         self._following: asyncio.Task[None] | None = None
-        self._is_ready = asyncio.Event()
-        self._is_unhealthy = asyncio.Event()
+        self._ready_signalled = asyncio.Event()
+        self._unhealthy_found = asyncio.Event()
         self.settled = asyncio.Event()
 
     async def begin(self) -> None:
@@ -108,7 +108,7 @@ class DobbyMonitor:
 
     def _lost(self, owner: str) -> None:
         self.end()
-        # The mirror first: those whose calls fail now must find it empty.
+        # The mirror first: the callers whose calls fail next must find it empty.
         self._mirror.observe(DobbyLost(owner))
         self._transport.end()
         self.settled.set()
@@ -122,22 +122,22 @@ class DobbyMonitor:
         """Dobby is DEAF or STALLED: it counts as unavailable until a snapshot succeeds."""
         if self._mirror.status is not status:
             self._mirror.observe(StatusSeen(owner, status))
-            self._is_unhealthy.set()
+            self._unhealthy_found.set()
 
     async def _follow(self, owner: str) -> None:
-        """Take a snapshot at first, and after each time that Dobby was deaf or stalled."""
+        """Take a snapshot now, and again each time that Dobby turns out deaf or stalled."""
         while True:
-            self._is_unhealthy.clear()
+            self._unhealthy_found.clear()
             await self._take_snapshot(owner)
             self._mirror.observe(SnapshotTaken(owner))
             self.settled.set()
-            await self._is_unhealthy.wait()
+            await self._unhealthy_found.wait()
 
     async def _take_snapshot(self, owner: str) -> None:
         retry = FIRST_RETRY
         logged = ""
         while True:
-            self._is_ready.clear()
+            self._ready_signalled.clear()
             try:
                 await self._dobby.probe()
                 return
@@ -157,7 +157,7 @@ class DobbyMonitor:
                 logged, retry = error.text, LAST_RETRY
             with suppress(TimeoutError):
                 async with asyncio.timeout(retry):
-                    await self._is_ready.wait()
+                    await self._ready_signalled.wait()
             retry = min(retry * 2, LAST_RETRY)
 
     # Signals.
@@ -169,7 +169,7 @@ class DobbyMonitor:
         word = (message.interface or "").removeprefix(f"{self._names.service}.")
         signal = word, message.member or ""
         if signal == READY:
-            self._is_ready.set()
+            self._ready_signalled.set()
         elif word == CTRL:
             body = message.parse_to_tuple()
             signature = signature_of(message)

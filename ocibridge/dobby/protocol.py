@@ -1,8 +1,8 @@
 """Dobby's methods, signals and error replies as they are on the wire (docs/dobby.md, Methods).
 
-Only the methods listed here are ever called, and only with these signatures: a struct argument
-hangs Dobby, and an unknown member costs it a reply slot for good (docs/dobby.md, Wrong arguments;
-Reply slots). `bridge/dobby_api.py` says what each reply means to a caller.
+Only the methods listed here are ever called, and only with these signatures. A struct argument
+hangs Dobby (docs/dobby.md, Wrong arguments), and an unknown member costs it a reply slot for good
+(docs/dobby.md, Reply slots). `bridge/dobby_api.py` says what each reply means to a caller.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ CONTAINER_SIGNAL: Final = "is"
 STATUS_SIGNAL: Final = "isi"
 SIGNAL_TYPES: Final = {(int, str): CONTAINER_SIGNAL, (int, str, int): STATUS_SIGNAL}
 
-# Not Thunder's numbers: 5 to 7 differ. 0, and unknown ones, are INVALID (docs/dobby.md, States and
-# their numbers).
+# 0 and unknown numbers are INVALID. 5 to 7 are not the numbers of Thunder's plugin
+# (docs/dobby.md, States and their numbers).
 SUBSTATES: Final = {
     1: SubState.STARTING,
     2: SubState.RUNNING,
@@ -132,7 +132,7 @@ class ReplyFailure(Enum):
     STARTING = auto()  # its name has an owner, its object does not exist yet
     DEAF = auto()  # it has no reply slot left
     LACKING = auto()  # it does not have the method; the call has cost it a reply slot
-    OTHER = auto()  # it refused this call
+    OTHER = auto()  # any other error
 
 
 def failure_of(error: ErrorReply, *, has_answered: bool) -> ReplyFailure:

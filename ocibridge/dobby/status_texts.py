@@ -13,7 +13,7 @@ class StatusText(NamedTuple):
 
 
 # A restart with a paused container took three minutes and failed (docs/dobby.md, Life and death).
-_RESTART: Final = "restart it (systemctl restart dobby; resume paused containers before)"
+_RESTART: Final = "restart it (systemctl restart dobby; resume paused containers first)"
 STATUS_TEXTS: Final = {
     DobbyStatus.ABSENT: StatusText(
         "Dobby is not on the bus", "is it running? (systemctl status dobby)"

@@ -1,6 +1,6 @@
 """The sweep: finds what Dobby does not signal, above all pauses and resumes by other clients.
 
-docs/design.md, The mirror.
+(docs/design.md, The mirror)
 """
 
 import asyncio

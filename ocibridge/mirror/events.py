@@ -51,7 +51,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceCorrected:
-    """A container's provenance was wrong: our start and somebody else's had been mixed up."""
+    """The provenance of a container was wrong: our start and another client's were confused."""
 
     id: str
     descriptor: int

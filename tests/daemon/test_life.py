@@ -213,7 +213,7 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
         'ocibridge: info: container "app" is there (Running), descriptor 734',
         'ocibridge: info: startContainer "app"',
         'ocibridge: warning: stopContainer "nosuch"',
-        f'ocibridge: info: container "app" was killed by signal 15, as requested by uid {os.getuid()} (busctl)',
+        f'ocibridge: info: container "app" was killed by signal 15, as uid {os.getuid()} (busctl) requested',
         'ocibridge: info: stopContainer "app"',
     ]
     # Who asked, also where the refusal was so quick that the caller could have left before anybody asked who it was.
