@@ -1,3 +1,3 @@
-"""ocibridge: the RDK OCIContainer plugin's interface, on D-Bus."""
+"""The RDK OCIContainer interface on D-Bus, for the Dobby container daemon."""
 
 __version__ = "0.1.0"

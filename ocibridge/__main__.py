@@ -1,4 +1,4 @@
-"""The way in, also as `python3 -m ocibridge`: what has to be decided before anything else is imported."""
+"""The entry point: does what has to precede every other import."""
 
 import sys
 from importlib.util import find_spec
@@ -7,12 +7,12 @@ from ocibridge.systemd import process_signals
 
 
 def main() -> int:
-    """Run the program; the exit code."""
+    """Run the program and return its exit code."""
     process_signals.set_up()
-    if find_spec("uvloop") is None:  # which insists on it
-        # asyncio does without TLS where there is none, and so do we: on a private bus, for 4 MiB less.
-        sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is told that there is none
-    from ocibridge.cli import main as run  # noqa: PLC0415 - not before that
+    if find_spec("uvloop") is None:  # uvloop needs ssl
+        # asyncio works without ssl, which a private bus does not need, and which takes 4 MiB.
+        sys.modules["ssl"] = None  # type: ignore[assignment] # makes `import ssl` fail
+    from ocibridge.cli import main as run  # noqa: PLC0415 - imports asyncio
 
     return run()
 

@@ -1,4 +1,4 @@
-"""The command line (design 12): options, and what each exit code means."""
+"""The command line: options and exit codes (ocibridge(8))."""
 
 import argparse
 import asyncio
@@ -17,18 +17,18 @@ from ocibridge.config.schema import Config, ConfigError, bus_problem
 from ocibridge.systemd.journal import Journal
 from ocibridge.systemd.message_ids import MessageId
 
-# For the last entries of the log, where journald is slow.
+# How long to wait at exit for a slow journald to take the last entries.
 FLUSH_SECONDS = 2.0
 EXIT_CODES = """exit codes:
-  0   stopped by SIGTERM or SIGINT, or nothing to complain of
-  64  wrong command line
+  0   stopped by SIGTERM or SIGINT; with --check-config: valid
+  64  invalid command line
   69  no bus, the bus lost, or the bus name taken
   70  a bug of ocibridge
-  78  wrong configuration"""
+  78  invalid configuration"""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse would exit with 2; sysexits.h has 64 for a wrong command line."""
+    """Exits with 64, as in sysexits.h, for an invalid command line; argparse itself with 2."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="ocibridge",
-        description="The RDK OCIContainer interface on D-Bus, in front of the Dobby container daemon.",
+        description="The RDK OCIContainer interface on D-Bus for the Dobby container daemon.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -47,12 +47,13 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         metavar="FILE",
         type=Path,
-        help="read this file alone (default: ocibridge/ocibridge.yaml of /etc, /run or /usr/lib, and drop-ins)",
+        help="read only this file "
+        "(default: ocibridge/ocibridge.yaml in /etc, /run or /usr/lib, and drop-ins)",
     )
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="say whether the configuration is right (exit 0) or not (exit 78)",
+        help="check the configuration and exit: 0 valid, 78 invalid",
     )
     parser.add_argument(
         "--bus",
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; the exit code."""
+    """Run the program and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.bus is not None and (problem := bus_problem(options.bus)):
@@ -79,9 +80,8 @@ def _check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(f"ocibridge: {error}", file=sys.stderr)
         return os.EX_CONFIG
-    print(
-        f"ocibridge: the configuration is right: {', '.join(map(str, files)) or 'no file, all defaults'}"
-    )
+    read = ", ".join(map(str, files)) or "no file, all defaults"
+    print(f"ocibridge: the configuration is valid: {read}")
     return os.EX_OK
 
 
@@ -106,14 +106,14 @@ def _serve(options: argparse.Namespace, journal: Journal) -> int:
         )
         return os.EX_CONFIG
     except Exception:
-        log.exception("ocibridge has to give up", MESSAGE_ID=MessageId.BUG)
+        log.exception("ocibridge ends because of a bug", MESSAGE_ID=MessageId.BUG)
         return os.EX_SOFTWARE
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: it saves a sixth of the CPU time of a call, for 6 MiB (README)."""
+    """uvloop if it is installed: it saves a sixth of the CPU time of a call, for 6 MiB."""
     try:
-        import uvloop  # noqa: PLC0415 - optional, and not for --check-config
+        import uvloop  # noqa: PLC0415 - optional; --check-config does without
     except ImportError:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
@@ -125,6 +125,6 @@ def _files(options: argparse.Namespace) -> list[Path]:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    """The configuration as the files are now, under the options. Raises ConfigError."""
+    """The configuration from the files, overridden by the options. Raises ConfigError."""
     settings = load(_files(options))
     return settings if options.bus is None else msgspec.structs.replace(settings, bus=options.bus)

@@ -1,4 +1,4 @@
-"""The composition root: makes every part, introduces them to one another, and runs until told to stop."""
+"""Composes the parts of ocibridge, starts them, and stops them."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from ocibridge.api.log_control import LogControl
 from ocibridge.api.manager_object import ManagerObject
 from ocibridge.api.methods import method_specs
 from ocibridge.bridge.bridge import Bridge
-from ocibridge.bridge.exit_tracker import Ends, History
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.provenance_store import ProvenanceStore, runtime_directory
 from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.bus.connection import Bus, BusUnavailable, ErrorReply, NameTaken, PropertyRefused
@@ -31,53 +31,29 @@ from ocibridge.dobby.client import DobbyClient
 from ocibridge.dobby.monitor import DobbyMonitor
 from ocibridge.dobby.sweep import Sweep
 from ocibridge.dobby.transport import Transport
-from ocibridge.errors import DobbyUnavailable
-from ocibridge.mirror.events import (
-    ContainerEnded,
-    ContainerFound,
-    ContainerStarted,
-    EndHeld,
-    EndUnconfirmed,
-    Event,
-    PendingStartsChanged,
-    ProvenanceCorrected,
-    StatusChanged,
-)
+from ocibridge.event_router import EventRouter
+from ocibridge.mirror.events import Event
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import DobbyStatus
 from ocibridge.systemd import process_signals
 from ocibridge.systemd.journal import Journal
 from ocibridge.systemd.message_ids import MessageId
 from ocibridge.systemd.notify import Notify
-from ocibridge.tasks import Stopped, spawn, unless_stopped
-
-
-class OncePerTick:
-    """Calling it has `do` called when the present turn is over: after all that happens in it, before what waits for that."""
-
-    def __init__(self, do: Callable[[], None]) -> None:
-        self._do = do
-        self._is_due = False
-
-    def __call__(self) -> None:
-        """Have it done soon."""
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._run)
-
-    def _run(self) -> None:
-        self._is_due = False
-        self._do()
-
+from ocibridge.tasks import OncePerTick, Stopped, spawn, unless_stopped
 
 log = structlog.get_logger()
 
+# How long calls in flight may take to finish while stopping.
 DRAIN_SECONDS: Final = 5.0
+# How long the bus may take to release the name.
 RELEASE_SECONDS: Final = 2.0
 
 
 class Daemon:
-    """One ocibridge on one bus."""
+    """One ocibridge on one bus.
+
+    `load` reads the configuration anew; it raises ConfigError. `stop`, if given, is the event that
+    ends the daemon when set; it may be set already.
+    """
 
     def __init__(
         self,
@@ -88,53 +64,68 @@ class Daemon:
         journal: Journal,
         stop: asyncio.Event | None = None,
     ) -> None:
-        """`stop`, if given, is set when the daemon is told to stop: that may be before it is made."""
         self._bus = bus
-        self._bus_id = bus_id
         self._settings = Settings(config)
         self._reload = Reload(self._settings, load, journal)
         self._notify = Notify()
         self._stop = stop or asyncio.Event()
         self._exit_code = os.EX_OK
-        self._provenance_store = ProvenanceStore(
-            runtime_directory() / f"{config.callsign}-{bus_id}.json"
+        self._name_watcher = NameWatcher(bus)
+        self._mirror = Mirror(self._on_event, lambda: time.time_ns() // 1000)
+        self._compose_dobby(config)
+        waiters = StateWaiters(self._mirror)
+        self._exit_tracker = ExitTracker(self._mirror, self._dobby, waiters)
+        announcer = self._compose_interface(
+            Bridge(self._mirror, self._dobby, self._exit_tracker, waiters, self._settings),
+            config.callsign,
+            journal,
         )
-        self._remember_soon = OncePerTick(self._remember)
-        self._tell_status_soon = OncePerTick(self._tell_status)
-        owners = NameWatcher(bus)
-        self._mirror = Mirror(self._happened, lambda: time.time_ns() // 1000)
-        self._client = Transport(bus, config.dobby, self._settings)
-        self._calls = DobbyClient(self._client, self._mirror, self._settings)
-        self._monitor = DobbyMonitor(
-            bus, owners, config.dobby, self._mirror, self._client, self._calls
-        )
-        self._sweep = Sweep(self._mirror, self._client, self._calls, self._settings)
-        self._exit_tracker = Ends(self._mirror)
-        self._waiters = StateWaiters(self._mirror)
-        self._history = History()
-        bridge = Bridge(
+        # The router comes last: it needs all consumers, and they need the mirror.
+        self._event_router = EventRouter(
             self._mirror,
-            self._calls,
+            announcer,
+            self._dobby,
             self._exit_tracker,
-            self._waiters,
-            self._history,
-            self._settings,
+            ProvenanceStore(runtime_directory() / f"{config.callsign}-{bus_id}.json"),
+            bus_id,
+            waiters,
+            OncePerTick(lambda: self._notify.status(self._status())),
         )
-        callers = Callers(bus)
-        self._dispatcher = Dispatcher(bus, owners, callers, self._mirror, self._settings)
-        specs = method_specs(bridge)
-        self._api = ManagerObject(bus, self._mirror, self._dispatcher, specs)
-        self._json_rpc = JsonRpc(bus, self._dispatcher, specs, config.callsign)
-        self._log_control = LogControl(bus, journal, callers)
-        self._announcer = Announcer(
-            bus,
+
+    def _compose_dobby(self, config: Config) -> None:
+        self._transport = Transport(self._bus, config.dobby, self._settings)
+        self._dobby = DobbyClient(self._transport, self._mirror, self._settings)
+        self._monitor = DobbyMonitor(
+            self._bus,
+            self._name_watcher,
+            config.dobby,
             self._mirror,
-            ContainerObjects(bus, self._dispatcher, specs),
+            self._transport,
+            self._dobby,
+        )
+        self._sweep = Sweep(self._mirror, self._transport, self._dobby, self._settings)
+
+    def _compose_interface(self, bridge: Bridge, callsign: str, journal: Journal) -> Announcer:
+        callers = Callers(self._bus)
+        self._dispatcher = Dispatcher(
+            self._bus, self._name_watcher, callers, self._mirror, self._settings
+        )
+        specs = method_specs(bridge)
+        self._api = ManagerObject(self._bus, self._mirror, self._dispatcher, specs)
+        self._json_rpc = JsonRpc(self._bus, self._dispatcher, specs, callsign)
+        self._log_control = LogControl(self._bus, journal, callers)
+        return Announcer(
+            self._bus,
+            self._mirror,
+            ContainerObjects(self._bus, self._dispatcher, specs),
             self._json_rpc.notify,
         )
 
     async def run(self) -> int:
-        """Serve until told to stop, or until the bus is lost; the exit code. Raises NameTaken."""
+        """Serve until told to stop or until the bus is lost; return the exit code.
+
+        Raises NameTaken, and ErrorReply if the bus refuses something that serving needs.
+        """
         loop = asyncio.get_running_loop()
         process_signals.handle_reload(loop, OncePerTick(self._reload_configuration))
         watchdog = spawn(self._notify.feed_watchdog(), "feed the watchdog", vital=True)
@@ -146,10 +137,10 @@ class Daemon:
             await self._stop.wait()
             await self._wind_up()
         except Stopped:
-            if self._exit_code == os.EX_OK:  # else the bus was lost, which has been logged
+            if self._exit_code == os.EX_OK:  # else the reason has been logged
                 log.info("stopped before ocibridge was ready")
         except (ErrorReply, NameTaken):
-            if self._is_first_failure():
+            if self._exit_code == os.EX_OK:  # else a consequence of a failure that has been logged
                 raise
         finally:
             watchdog.cancel()
@@ -159,10 +150,20 @@ class Daemon:
             self._bus.close()
         return self._exit_code
 
-    async def _begin(self) -> None:
-        """Be complete, then take the name: callers shall not meet an empty mirror.
+    def stop(self) -> None:
+        """Have `run` finish the calls in flight and return."""
+        self._stop.set()
 
-        The first picture is in, or Dobby is absent, or has not given one within `timeouts.call`.
+    def fail(self) -> None:
+        """A vital task has crashed: end, so that systemd restarts ocibridge."""
+        self._exit_code = os.EX_SOFTWARE
+        self._stop.set()
+
+    async def _begin(self) -> None:
+        """Serve all objects, then take the name, so that no caller meets an incomplete mirror.
+
+        The mirror is complete when the first snapshot has been taken or Dobby is absent. A Dobby
+        that does not answer within `timeouts.call` is not waited for.
         """
         seconds = self._settings.now.timeouts.call
         self._notify.starting(f"looking for {self._settings.now.dobby.service}", seconds)
@@ -177,18 +178,15 @@ class Daemon:
                 await self._monitor.settled.wait()
         await self._bus.own(self._settings.now.callsign)
 
-    def stop(self) -> None:
-        """Wind up, and let `run` return."""
-        self._stop.set()
-
     async def _wind_up(self) -> None:
-        """The name goes first, so that no new call comes; those under way may end."""
+        """Release the name first, so that no new calls come; then let those in flight finish."""
         log.info("stopping")
-        self._notify.stopping("stopping; calls under way may end")
-        self._exit_tracker.hold_nothing()
+        self._notify.stopping("stopping; calls in flight may finish")
+        self._exit_tracker.release_all()
         if self._exit_code == os.EX_OK:
+            # A bus that does not answer must not delay the stop.
             with suppress(ErrorReply, TimeoutError):
-                async with asyncio.timeout(RELEASE_SECONDS):  # a bus that is stuck must not keep us
+                async with asyncio.timeout(RELEASE_SECONDS):
                     await self._bus.release(self._settings.now.callsign)
         await self._dispatcher.drain(DRAIN_SECONDS)
 
@@ -199,106 +197,56 @@ class Daemon:
         try:
             interval = self._settings.now.sweep_interval
             self._reload.run()
-            self._client.limits_changed()
+            self._transport.limits_changed()
             if self._settings.now.sweep_interval != interval:
                 self._sweep.begin()
-        finally:  # systemd waits for it
+        finally:  # systemd waits for this, also after a failure
             self._notify.reloaded(self._status())
 
     def _bus_lost(self) -> None:
-        if self._is_first_failure():
-            log.error("the bus has closed the connection", MESSAGE_ID=MessageId.BUS_LOST)
-        self._stop.set()
+        self._bus_failed("the bus has closed the connection", MessageId.BUS_LOST)
 
     async def _check_bus(self) -> None:
         await until_stuck(self._bus)
-        if self._is_first_failure():
-            log.error(
-                f"the bus has not answered for {PATIENCE_SECONDS} s; ocibridge ends, so that it is restarted with a new connection",
-                MESSAGE_ID=MessageId.BUS_STUCK,
-            )
-        self._stop.set()
-
-    def fail(self) -> None:
-        """A task without which the daemon cannot go on has crashed: end, and let systemd start another one."""
-        self._exit_code = os.EX_SOFTWARE
-        self._stop.set()
-
-    def _is_first_failure(self) -> bool:
-        """Whether this is the first sign that the bus has failed us: there may be several, and one is logged."""
-        is_first, self._exit_code = self._exit_code == os.EX_OK, os.EX_UNAVAILABLE
-        return is_first
-
-    def _status(self) -> str:
-        return (
-            event_log.status_line(
-                self._mirror.status, self._mirror.count, self._settings.now.dobby.service
-            )
-            + self._reload.complaint
+        self._bus_failed(
+            f"the bus has not answered for {PATIENCE_SECONDS} s; ocibridge ends, "
+            "so that it is restarted with a new connection",
+            MessageId.BUS_STUCK,
         )
 
-    # Events.
+    def _bus_failed(self, text: str, message_id: MessageId) -> None:
+        """End. There may be several signs of one failure; only the first is logged."""
+        if self._exit_code == os.EX_OK:
+            self._exit_code = os.EX_UNAVAILABLE
+            log.error(text, MESSAGE_ID=message_id)
+        self._stop.set()
 
-    def _happened(self, event: Event) -> None:
-        """Each event of the mirror, once, in order: to the journal, to the bus, and to whom it concerns inside."""
-        event_log.record(event, self._mirror.owner)
-        self._announcer.on_event(event)
-        match event:
-            case StatusChanged():
-                self._calls.status_changed()
-                if event.status is DobbyStatus.STARTING:
-                    self._mirror.recall(self._provenance_store.recall(self._life()))
-            case PendingStartsChanged() if self._mirror.is_starting(event.id):
-                # Before the start goes out: if we are killed right after it, our successor must know what it was.
-                self._remember()
-            case PendingStartsChanged() | ContainerStarted() | ProvenanceCorrected():
-                self._remember_soon()
-            case ContainerFound():
-                self._look_at(event)
-            case EndUnconfirmed():
-                self._exit_tracker.end_unconfirmed(event, self._calls)
-            case EndHeld():
-                self._exit_tracker.held(
-                    event, awaited=self._waiters.concern(event.id, event.descriptor)
-                )
-            case ContainerEnded():
-                self._history.ended(event)
-                self._calls.forget(event.descriptor)
-                self._exit_tracker.ended(event)
-                self._remember_soon()
-            case _:
-                pass
-        self._waiters.on_event(event)
-        self._tell_status_soon()
+    def _on_event(self, event: Event) -> None:
+        self._event_router.on_event(event)
 
-    def _look_at(self, found: ContainerFound) -> None:
-        """Ask for its state, so that it can be announced; if Dobby cannot be asked, the next picture has it."""
-        with suppress(DobbyUnavailable):
-            self._calls.state(found.descriptor)
-
-    def _life(self) -> str:
-        return f"{self._bus_id}/{self._mirror.owner}"
-
-    def _remember(self) -> None:
-        self._provenance_store.keep(self._life(), self._mirror.plans())
-
-    def _tell_status(self) -> None:
-        self._notify.status(self._status())
+    def _status(self) -> str:
+        status = event_log.status_line(
+            self._mirror.status, self._mirror.count, self._settings.now.dobby.service
+        )
+        return status + self._reload.complaint
 
 
 async def serve(config: Config, load: Callable[[], Config], journal: Journal) -> int:
-    """Open the bus and run; the exit code (design 12). `load` reads the configuration anew."""
+    """Connect to the bus and run the daemon; return the exit code (see `ocibridge --help`).
+
+    `load` reads the configuration anew; it raises ConfigError.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    loop.set_exception_handler(lambda _, context: _unforeseen(context))
+    loop.set_exception_handler(lambda _, context: _report_uncaught(context))
     process_signals.handle_stop(loop, stop.set)
     try:
         bus = await unless_stopped(stop, Bus.open(config.bus))
         bus_id = await unless_stopped(stop, bus.driver("GetId"))
         daemon = Daemon(bus, bus_id, config, load, journal, stop)
-        loop.set_exception_handler(lambda _, context: _unforeseen(context, daemon.fail))
+        loop.set_exception_handler(lambda _, context: _report_uncaught(context, daemon.fail))
         return await daemon.run()
     except Stopped:
-        log.info("stopped before the bus has answered")
+        log.info("stopped before the bus had answered")
         return os.EX_OK
     except NameTaken as failure:
         log.error(str(failure), MESSAGE_ID=MessageId.NAME_TAKEN)
@@ -306,7 +254,7 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
         log.error(str(failure), MESSAGE_ID=MessageId.BUS_LOST)
     except ErrorReply as failure:
         log.error(
-            f"the bus has failed before ocibridge was ready: {failure}",
+            f"the bus failed before ocibridge was ready: {failure}",
             MESSAGE_ID=MessageId.BUS_LOST,
         )
     finally:
@@ -314,10 +262,13 @@ async def serve(config: Config, load: Callable[[], Config], journal: Journal) ->
     return os.EX_UNAVAILABLE
 
 
-def _unforeseen(context: dict[str, Any], fail: Callable[[], None] = lambda: None) -> None:
-    """What nobody caught: an entry of its own, instead of asyncio's lines on stderr. `fail` is called after a vital task."""
+def _report_uncaught(context: dict[str, Any], fail: Callable[[], None] = lambda: None) -> None:
+    """Log an exception that nobody caught, as the event loop's exception handler.
+
+    `fail` is called if it ended a vital task (see `tasks.spawn`).
+    """
     failure = context.get("exception")
-    if not isinstance(failure, PropertyRefused):  # that has been told to whom it concerns
+    if not isinstance(failure, PropertyRefused):  # its caller has had the error reply
         log.error(f"unforeseen: {context['message']}", exc_info=failure, MESSAGE_ID=MessageId.BUG)
     if context.get("vital"):
         fail()

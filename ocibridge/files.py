@@ -1,4 +1,4 @@
-"""Reading files that somebody else has written, without being held or filled by them."""
+"""Reads of untrusted files: limited in size, and never blocking the event loop."""
 
 import asyncio
 import errno
@@ -13,57 +13,59 @@ from typing import Final, TypeVar, cast
 from ocibridge.errors import LimitsExceeded
 
 
-def read_regular(path: Path, largest: int) -> bytes:
-    """The content of a regular file of at most `largest` bytes.
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`. Opening never blocks, as a FIFO would.
 
-    Opening never blocks (a FIFO would). Raises OSError, and ValueError where it is no regular file or larger.
+    Raises OSError, and ValueError if it is no regular file or is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = (
-                file.read(largest + 1) or b""
-            )  # None of what is regular by name alone (/proc/kmsg)
+            # None from files that are regular only by type, such as /proc/kmsg.
+            content = file.read(max_bytes + 1) or b""
     finally:
         os.close(descriptor)
-    if len(content) > largest:
-        raise ValueError(f"is larger than {largest >> 20} MiB")
+    if len(content) > max_bytes:
+        raise ValueError(f"is larger than {max_bytes >> 20} MiB")
     return content
 
 
 T = TypeVar("T")
 
 MAX_THREADS: Final = 16
-# Seconds that one more waits for a place.
+# How many seconds one more read waits for a thread.
 PATIENCE: Final = 5.0
-# Being short of something ourselves does not mean that a file is out of our sight.
+# Errors that say nothing about the file: we lack descriptors or memory.
 SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def raise_shortage(error: Exception, what: str) -> None:
-    """Raise LimitsExceeded where `what` could not be read for lack of descriptors or memory; return where it was something else."""
+    """Raise LimitsExceeded if `what` could not be read for lack of descriptors or memory."""
     if isinstance(error, OSError) and error.errno in SHORTAGES:
-        raise LimitsExceeded(
-            f"{what}: cannot be read now: {error.strerror}; try again later"
-        ) from None
+        text = f"{what}: cannot be read now: {error.strerror}; try again later"
+        raise LimitsExceeded(text) from None
 
 
 class Readers:
-    """At most `MOST` threads."""
+    """Runs blocking reads in at most `MAX_THREADS` threads.
+
+    They are daemon threads of our own, since asyncio's pool would block our exit. The limit is what
+    a file system that hangs can cost.
+    """
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(MAX_THREADS)
 
     async def run(self, read: Callable[[], T]) -> T:
-        """What `read` returns or raises. Raises LimitsExceeded where no thread is to be had."""
+        """What `read` returns or raises. Raises LimitsExceeded if no thread becomes free."""
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._places.acquire()
         except TimeoutError:
             raise LimitsExceeded(
-                f"{MAX_THREADS} reads of bundles and specs hang; does a file system not answer?"
+                f"{MAX_THREADS} reads of bundles and specs hang; is a file system not responding?"
             ) from None
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
@@ -72,9 +74,8 @@ class Readers:
             ).start()
         except RuntimeError as error:
             self._places.release()
-            raise LimitsExceeded(
-                f"no thread is left to read files in ({error}); try again later"
-            ) from None
+            text = f"no thread can be started to read files ({error}); try again later"
+            raise LimitsExceeded(text) from None
         return await answer
 
     def _work(
@@ -83,12 +84,12 @@ class Readers:
         result, error = None, None
         try:
             result = read()
-        except BaseException as failure:  # noqa: BLE001 - it is raised again where the answer is awaited
+        except BaseException as failure:  # noqa: BLE001 - raised again in `run`
             error = failure
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(self._tell, answer, result, error)
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(self._finish, answer, result, error)
 
-    def _tell(
+    def _finish(
         self, answer: "asyncio.Future[T]", result: T | None, error: BaseException | None
     ) -> None:
         self._places.release()

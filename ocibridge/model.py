@@ -1,4 +1,4 @@
-"""What a container is, in the words of the document and of ours (design 4, 5)."""
+"""Containers, their states and exits (docs/design.md, States; Exit records)."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from ocibridge.text import quoted
 
 
 class State(StrEnum):
-    """The document's closed vocabulary."""
+    """The states of the RDK document; it has no others."""
 
     INVALID = "Invalid"
     STARTING = "Starting"
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 class SubState(StrEnum):
-    """What Dobby tells apart, as systemd's SubState stands to its ActiveState."""
+    """The states that Dobby distinguishes: finer than `State`, as systemd's SubState."""
 
     INVALID = "Invalid"
     STARTING = "Starting"
@@ -34,11 +34,10 @@ class SubState(StrEnum):
 
     @property
     def state(self) -> State:
-        """The document's word: while it changes, a container has the state that it is leaving."""
+        """The document's state. A container in transition is in the state that it is leaving."""
         return STATES[self]
 
 
-# A substate that is no word of the document's is the state that the container is leaving.
 STATES: Final = {SubState(state.value): state for state in State} | {
     SubState.STOPPING: State.RUNNING,
     SubState.HIBERNATING: State.RUNNING,
@@ -48,7 +47,7 @@ STATES: Final = {SubState(state.value): state for state in State} | {
 
 
 class Origin(StrEnum):
-    """How a container was started, as far as we know."""
+    """What a container was started from, as far as we know."""
 
     BUNDLE = "bundle"
     SPEC = "spec"
@@ -56,7 +55,7 @@ class Origin(StrEnum):
 
 
 class DobbyStatus(StrEnum):
-    """What can be had of Dobby; only `ready` means that it can be asked."""
+    """Whether Dobby can be called: only if READY (docs/design.md, Dobby's side)."""
 
     ABSENT = "absent"
     STARTING = "starting"
@@ -70,10 +69,11 @@ UNKNOWN_UID: Final = -1
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """A connection to the bus that asks for something.
+    """A bus connection that calls us.
 
-    `uid` and `pid` are -1 and `comm` "" until the bus has told them, and for good where the caller left before that.
-    `is_privileged`: root, the daemon's own user, or a member of the group that the bus's policy allows everything.
+    `uid` and `pid` are -1 and `comm` is "" until the bus has supplied them. They stay so if the
+    caller disconnects before. `is_privileged`: root, the daemon's own user, or a member of the
+    group that the bus policy allows everything.
     """
 
     sender: str
@@ -83,12 +83,12 @@ class Caller:
     is_privileged: bool = False
 
     def __str__(self) -> str:
-        # Any program may call itself what it likes (prctl(2), PR_SET_NAME).
+        # Quoted: a program chooses its own comm freely (prctl(2), PR_SET_NAME).
         return f"uid {self.uid} ({quoted(self.comm or self.sender)[1:-1]})"
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As the journal's fields (design 12)."""
+        """As journal fields (docs/design.md, systemd and the journal)."""
         return {
             "SENDER": self.sender,
             "CALLER_UID": self.uid,
@@ -99,10 +99,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a start of ours that is under way will make, if it succeeds.
+    """Where a container comes from.
 
-    `plugins`: whether the bundle's config.json has an `rdkPlugins` object; None where that is not known
-    (facts, point 3: without one, GetInfo and the annotations kill Dobby).
+    `has_rdk_plugins`: whether the bundle's config.json has an `rdkPlugins` object, None if unknown.
+    Without one, GetInfo and annotations crash Dobby (docs/dobby.md, Calls that crash Dobby).
     """
 
     origin: Origin
@@ -115,7 +115,7 @@ UNKNOWN_PROVENANCE = Provenance(Origin.UNKNOWN)
 
 @dataclass(slots=True, eq=False)
 class StopRequest:
-    """A stop through us: who asked for it first, whether it is still under way, and whether Dobby has accepted it."""
+    """A stop through us: its first caller, whether it is in progress, whether Dobby accepted it."""
 
     by: Caller
     under_way: bool = True
@@ -124,20 +124,29 @@ class StopRequest:
 
 @dataclass(slots=True, eq=False)
 class Container:
-    """One container of the present Dobby. The mirror alone changes it; everyone else only looks.
+    """One container of the present Dobby. Only the mirror's registry changes it.
 
-    `started_at`, `changed_at` (the last change of its state): microseconds since the epoch, 0 if before our time.
-    The rest is the mirror's: what Dobby has said (`reported`, `wait_status`), stops of ours that are under way or whose
-    time was over, what has been announced, and the doubts (positions of the mirror).
+    Read by everyone: `id`, `descriptor`, `provenance`, `substate`; and `started_at`, `changed_at`
+    (the last change of its state), in microseconds since the epoch, 0 if before our start.
 
-    `held_at`: where Dobby told of a death by SIGTERM or SIGKILL that nobody asked us for, as long as Dobby may be leaving
-    itself. `ended`: Dobby has said that it is gone, and only the announcement is held back. `hibernated_at`, `awoken_at`:
-    where Dobby last signalled that.
+    The rest serves the mirror. Fields named `…_at` without a unit are positions of the mirror.
+
+    * `reported`, `wait_status`: what Dobby reported last.
+    * `stops`: stops through us that are in progress or have timed out, oldest first.
+    * `announced`: the substate that was announced last; None before the first announcement.
+    * `missing`: the last List did not have it.
+    * `unconfirmed_at`: where Dobby signalled an end that may be a restart.
+    * `invalid_at`: where GetState was INVALID without a later List to confirm it.
+    * `held_at`: where SIGTERM or SIGKILL ended it without a request through us. Its end is held
+      back, since Dobby itself may be about to leave.
+    * `ended`: it has ended, and only the announcement is held back.
+    * `restarted_at`: when Dobby last signalled Started again; microseconds since the epoch.
+    * `hibernated_at`, `awoken_at`: where Dobby last signalled Hibernated, Awoken.
     """
 
     id: str
     descriptor: int
-    plan: Provenance = UNKNOWN_PROVENANCE
+    provenance: Provenance = UNKNOWN_PROVENANCE
     started_at: int = 0
     changed_at: int = 0
     reported: SubState = SubState.RUNNING
@@ -155,7 +164,10 @@ class Container:
 
     @property
     def substate(self) -> SubState:
-        """Dobby never shows Stopping (facts, point 6): a stop of ours under way does."""
+        """What Dobby reported, but Stopping while a stop through us is in progress.
+
+        Dobby itself never reports Stopping (docs/dobby.md, States and their numbers).
+        """
         if (
             self.stops
             and self.reported is SubState.RUNNING
@@ -168,35 +180,36 @@ class Container:
         return f"container {quoted(self.id)} ({self.substate.state}, descriptor {self.descriptor})"
 
 
-# Which container an operation is about: an id or a descriptor's decimal text, or the container itself.
+# The container of an operation: an id, a descriptor in decimal text, or the container itself.
 ContainerRef = str | Container
 
 
 def name_of(container_ref: ContainerRef) -> str:
-    """What the caller calls it."""
+    """What the caller calls it: the text that was passed, else the id."""
     return container_ref if isinstance(container_ref, str) else container_ref.id
 
 
-# What systemd sends to all processes of a service that it stops.
+# systemd sends these to all processes of a service that it stops.
 STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGKILL}
 
 
 class Reason(StrEnum):
-    """Why it ended, as far as can be known."""
+    """Why a container ended, as far as we can tell."""
 
-    REQUESTED = "requested"  # a stop through us was under way, or had timed out earlier
-    EXITED = "exited"  # with an exit code; or no status is known
+    REQUESTED = "requested"  # a stop through us was in progress, or had timed out earlier
+    EXITED = "exited"  # with an exit code, or with an unknown status
     CRASHED = "crashed"  # by a signal; a stop by another client of Dobby looks the same
-    LOST = "lost"  # in no List, without a signal
-    DOBBY_GONE = "dobby-gone"  # no longer known, whether or not it still runs (facts 6)
+    LOST = "lost"  # it vanished from Dobby's List without a signal
+    DOBBY_GONE = "dobby-gone"  # Dobby left the bus; the container may still run
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The record of one end. Times are microseconds since the epoch; `started_at` is 0 if that was before our time.
+    """How a container ended.
 
-    `wait_status` is Dobby's word as it came, None if there was none. It can be a lie (facts, StoppedWithStatus): a
-    container that exits with 129 to 192 looks killed, and one that ends while others start may look like exit 0.
+    `started_at` and `stopped_at` are microseconds since the epoch; `started_at` is 0 if that was
+    before our start. `requested_by` is the first caller who asked us for a stop. `wait_status` is
+    what Dobby reported, unchanged, or None. It can be wrong (docs/dobby.md, Exit status).
     """
 
     reason: Reason
@@ -207,24 +220,27 @@ class Exit:
 
     @property
     def exit_code(self) -> int | None:
-        """0 to 255, where the status tells of an exit."""
+        """0 to 255; None unless the status is that of an exit."""
         known = self.wait_status is not None and os.WIFEXITED(self.wait_status)
         return os.WEXITSTATUS(self.wait_status or 0) if known else None
 
     @property
     def signal(self) -> int | None:
-        """The number of the signal that ended it, where the status tells of one."""
+        """The signal's number; None unless the status is that of a death by signal."""
         known = self.wait_status is not None and os.WIFSIGNALED(self.wait_status)
         return os.WTERMSIG(self.wait_status or 0) if known else None
 
     @property
     def core_dumped(self) -> bool:
-        """What the status says; Dobby guesses it from the signal."""
+        """As the status says. Dobby does not know it, and derives it from the signal."""
         return self.signal is not None and os.WCOREDUMP(self.wait_status or 0)
 
     @property
     def failure_code(self) -> int | None:
-        """The `errorCode` of onContainerFailed; None where it ended well, or somebody asked for it through us."""
+        """The `errorCode` of onContainerFailed; None if there is no failure to signal.
+
+        An end is no failure if it was successful or requested through us.
+        """
         if self.requested_by is not None:
             return None
         match self.reason:
@@ -239,18 +255,17 @@ class Exit:
 
 
 def reason_of(wait_status: int | None, *, requested: bool, gone: Reason | None) -> Reason:
-    """The reason; `gone` is LOST or DOBBY_GONE where that is how we know of the end, None where Dobby said it."""
+    """The reason of an end. `gone`: why we inferred the end, None if Dobby reported it."""
     if gone is Reason.DOBBY_GONE:
         return gone
     if requested:
         return Reason.REQUESTED
     if gone is not None:
         return gone
-    return (
-        Reason.CRASHED if wait_status is not None and os.WIFSIGNALED(wait_status) else Reason.EXITED
-    )
+    is_killed = wait_status is not None and os.WIFSIGNALED(wait_status)
+    return Reason.CRASHED if is_killed else Reason.EXITED
 
 
 def is_by_stop_signal(wait_status: int) -> bool:
-    """Whether SIGTERM or SIGKILL ended it."""
+    """Whether this is the status of a death by SIGTERM or SIGKILL."""
     return os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) in STOP_SIGNALS

@@ -1,10 +1,11 @@
-"""Background tasks: the one way to start them, which keeps the reference and reports a crash.
+"""Background tasks and deferred calls.
 
-asyncio keeps only a weak reference to a task, and shows a task's exception when the task is collected, which may be never.
+`spawn` is the way to start a background task. It keeps a reference, since asyncio's own is weak. It
+reports a crash at once; asyncio does so when the task is collected, which may be never.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,10 +21,11 @@ def spawn(
     vital: bool = False,
     expected: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> asyncio.Task[T]:
-    """Run `work` as a task; an exception that it ends with goes to the loop's exception handler at once.
+    """Run `work` as a task. If it raises, the event loop's exception handler is called at once.
 
-    `vital`: the daemon cannot go on without it. The handler finds the word in its context and ends the daemon.
-    `expected`: exceptions that are no crash, because whoever awaits the task handles them. Cancelling is no crash either.
+    `vital`: the daemon cannot go on without it. The handler gets "vital" in its context, and ends
+    the daemon. `expected`: exceptions that are no crash, because the code that awaits the task
+    handles them. Cancellation is no crash either.
     """
     task = asyncio.get_running_loop().create_task(work, name=name)
     _running.add(task)
@@ -47,20 +49,38 @@ def _report(
 
 
 class Stopped(Exception):
-    """The daemon was told to stop before the work was done."""
+    """`stop` was set before the work was done."""
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, or its exception. Raises Stopped, with `work` cancelled, where `stop` is set first."""
+    """The result of `work`. If `stop` is set first, cancels `work` and raises Stopped."""
     task = asyncio.ensure_future(work)
-    told = asyncio.ensure_future(stop.wait())
+    stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise Stopped
         return task.result()
     finally:
-        told.cancel()
+        stopping.cancel()
         if not task.done():
             task.cancel()
-            await asyncio.wait((task,))  # until its own clean-up is done
+            await asyncio.wait((task,))  # for its own clean-up
+
+
+class OncePerTick:
+    """Calling it schedules `do` once for the end of the current loop iteration, however often."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self._is_scheduled = False
+
+    def __call__(self) -> None:
+        """Schedule `do`, unless it is scheduled already."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._is_scheduled = False
+        self._do()

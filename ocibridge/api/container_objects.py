@@ -48,8 +48,8 @@ class ContainerObjects:
 
     def corrected(self, event: ProvenanceCorrected) -> None:
         """Announce Origin and BundlePath anew: another client's start of the same id succeeded."""
-        container = self._container_at(_path(event.id))
-        origin, path = container.plan.origin.value, container.plan.bundle_path
+        provenance = self._container_at(_path(event.id)).provenance
+        origin, path = provenance.origin.value, provenance.bundle_path
         self._bus.emit_changed(
             _path(event.id),
             CONTAINER_INTERFACE,
@@ -89,8 +89,8 @@ def _properties(container: Container) -> tuple[Property, ...]:
         Property("Descriptor", "i", lambda: container.descriptor, constant=True),
         Property("State", "s", lambda: container.substate.state.value),
         Property("SubState", "s", lambda: container.substate.value),
-        Property("Origin", "s", lambda: container.plan.origin.value, constant=True),
-        Property("BundlePath", "s", lambda: container.plan.bundle_path, constant=True),
+        Property("Origin", "s", lambda: container.provenance.origin.value, constant=True),
+        Property("BundlePath", "s", lambda: container.provenance.bundle_path, constant=True),
         Property("StartedAt", "t", lambda: container.started_at),
         Property("StateChangedAt", "t", lambda: container.changed_at),
     )

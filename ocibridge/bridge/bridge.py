@@ -11,7 +11,7 @@ from typing import Final
 from ocibridge.bridge import validation
 from ocibridge.bridge.annotation_quota import AnnotationQuota
 from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.exit_tracker import Ends, History
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.info import Info
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.bridge.mounts import Mounts
@@ -66,17 +66,16 @@ class Bridge:
         self,
         mirror: Mirror,
         dobby: DobbyApi,
-        ends: Ends,
+        exit_tracker: ExitTracker,
         waits: StateWaiters,
-        history: History,
         settings: Settings,
     ) -> None:
         self._mirror = mirror
         self._dobby = dobby
-        self._history = history
+        self._exit_tracker = exit_tracker
         self._find = Lookup(mirror, dobby, settings)
         self._starter = Starter(mirror, dobby)
-        self._stopper = Stopper(mirror, dobby, ends)
+        self._stopper = Stopper(mirror, dobby, exit_tracker)
         self._states = StateQueries(mirror, dobby, self._find, self._starter, waits, settings)
         self._transitions = Transitions(mirror, dobby, self._find, waits)
         self._annotations = AnnotationQuota(mirror)
@@ -270,7 +269,7 @@ class Bridge:
         Needs no Dobby.
         """
         self._mirror.release_hold(container_id)
-        return self._history.last_exit(container_id)
+        return self._exit_tracker.last_exit(container_id)
 
     def _within_call(
         self, verb: str, container_ref: ContainerRef
@@ -287,19 +286,18 @@ class Bridge:
 
         (docs/dobby.md, Calls that crash Dobby)
         """
-        plan = container.plan
-        if plan.has_rdk_plugins is False:
+        provenance = container.provenance
+        if provenance.has_rdk_plugins is False:
+            lack = _PLUGINS[provenance.origin]
             where = (
-                f"config.json of its bundle {quoted(plan.bundle_path)}"
-                if plan.origin is Origin.BUNDLE
+                f"config.json of its bundle {quoted(provenance.bundle_path)}"
+                if provenance.origin is Origin.BUNDLE
                 else "its Dobby spec"
             )
-            raise NotSupported(
-                f"{verb} of {container} would crash Dobby: {where} has no {_PLUGINS[plan.origin]}"
-            )
+            raise NotSupported(f"{verb} of {container} would crash Dobby: {where} has no {lack}")
         policy = self._settings.now.unknown_origin
-        is_ours = plan.origin is not Origin.UNKNOWN
-        if plan.has_rdk_plugins is None and (
+        is_ours = provenance.origin is not Origin.UNKNOWN
+        if provenance.has_rdk_plugins is None and (
             policy is UnknownOrigin.REFUSE or (policy is UnknownOrigin.AUTO and is_ours)
         ):
             why = (

@@ -1,84 +1,129 @@
-"""Ends of containers: who waits for one, how a doubtful one is settled, and how long one is held back (design 5, 6)."""
+"""Ends of containers, from a signal or a missing entry to the record that callers read.
+
+(docs/design.md, Held-back ends; Exit records)
+"""
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
+from ocibridge.bridge.dobby_api import DobbyApi
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.errors import BridgeError, NoSuchContainer
-from ocibridge.mirror.events import ContainerEnded, EndHeld, EndUnconfirmed
+from ocibridge.mirror.events import ContainerEnded, EndHeld, EndUnconfirmed, Event
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import EndConfirmed, HoldOver
 from ocibridge.model import Container, Exit
 from ocibridge.tasks import spawn
 from ocibridge.text import quoted
 
-# Dobby forgets a container a moment before it says so: that long a List may be without it and no signal be lost.
+# Dobby removes a container from its List a moment before it sends the signal.
 GRACE_SECONDS = 0.5
-# A Dobby that says "Stopped" and then no List for so long is believed.
+# If List gives no answer for so long, the signal Stopped is taken as the end.
 CHECK_SECONDS = 10.0
-# systemd stops Dobby's containers before Dobby, whose name then goes within this time (47 ms to 1.1 s were seen).
+# systemd stops Dobby's containers first; Dobby's name went 47 ms to 1.1 s later.
 HOLD_SECONDS = 1.5
+# How many exits are kept for `last_exit`.
+MAX_REMEMBERED: Final = 64
 
 
-class Lists(Protocol):
-    """The one question that settles a doubt."""
+class ExitTracker:
+    """Awaits, confirms, delays and records the ends of containers; fed by the mirror's events.
 
-    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[object]": ...
+    A container is identified by (id, descriptor): both may be used again after its end.
+    """
 
-
-class Ends:
-    """Told of each event of the mirror that concerns an end."""
-
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, waiters: StateWaiters) -> None:
         self._mirror = mirror
-        self._waiting: dict[tuple[str, int], asyncio.Future[Exit]] = {}
+        self._dobby = dobby
+        self._waiters = waiters
+        self._awaited: dict[tuple[str, int], asyncio.Future[Exit]] = {}
         self._checks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._holds: dict[tuple[str, int], tuple[asyncio.TimerHandle, HoldOver]] = {}
+        self._exits: dict[str, Exit] = {}  # oldest first
 
-    def of(self, container: Container) -> "asyncio.Future[Exit]":
-        """Done when this container has ended. Shielded: cancelling it cancels nobody else's wait."""
+    def end_of(self, container: Container) -> "asyncio.Future[Exit]":
+        """Done when this container has ended. Cancelling it affects no other caller."""
         key = (container.id, container.descriptor)
-        if key not in self._waiting:
-            self._waiting[key] = asyncio.get_running_loop().create_future()
-        return asyncio.shield(self._waiting[key])
+        if key not in self._awaited:
+            self._awaited[key] = asyncio.get_running_loop().create_future()
+        return asyncio.shield(self._awaited[key])
 
     def is_awaited(self, container: Container) -> bool:
-        """Whether somebody waits for the end of this container: it has not come yet."""
-        return (container.id, container.descriptor) in self._waiting
+        """Whether `end_of` this container has been called and the end has not come yet."""
+        return (container.id, container.descriptor) in self._awaited
 
-    def ended(self, event: ContainerEnded) -> None:
-        """A container has ended."""
+    def last_exit(self, container_id: str) -> Exit:
+        """How the last container with that id ended. Raises NoSuchContainer if not recorded."""
+        known = self._exits.get(container_id)
+        if known is None:
+            raise NoSuchContainer(
+                f"no recorded exit for container {quoted(container_id)} "
+                f"(the last {MAX_REMEMBERED} since ocibridge started are kept)"
+            )
+        return known
+
+    def release_all(self) -> None:
+        """Announce all ends that are being held back, before ocibridge leaves the bus itself."""
+        for key in list(self._holds):
+            self._hold_over(key)
+
+    def on_event(self, event: Event) -> None:
+        """Take in an event of the mirror."""
+        match event:
+            case EndUnconfirmed():
+                self._end_unconfirmed(event)
+            case EndHeld():
+                self._end_held(event)
+            case ContainerEnded():
+                self._ended(event)
+            case _:
+                pass
+
+    def _ended(self, event: ContainerEnded) -> None:
+        self._exits.pop(event.id, None)
+        self._exits[event.id] = event.exit
+        if len(self._exits) > MAX_REMEMBERED:
+            self._exits.pop(next(iter(self._exits)))
         self._drop_hold((event.id, event.descriptor))
-        waiting = self._waiting.pop((event.id, event.descriptor), None)
-        if waiting is not None:
-            waiting.set_result(event.exit)
+        awaited = self._awaited.pop((event.id, event.descriptor), None)
+        if awaited is not None:
+            awaited.set_result(event.exit)
 
-    def end_unconfirmed(self, event: EndUnconfirmed, dobby: Lists) -> None:
-        """Ask Dobby's List about it; if that gives no answer, or still not the container, believe the end."""
-        key = (
-            event.id,
-            event.at if not event.unannounced else 0,
-        )  # each signal is looked into, a silent absence once at a time
+    def _end_unconfirmed(self, event: EndUnconfirmed) -> None:
+        # Each Stopped signal is checked; of a container that is missing, one List at a time.
+        key = (event.id, 0 if event.unannounced else event.at)
         if key not in self._checks:
             self._checks[key] = spawn(
-                self._check(event, self._mirror.owner or "", dobby),
-                f"check whether {event.id} has ended",
+                self._check(event, self._mirror.owner or ""), f"check whether {event.id} has ended"
             )
             self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
 
-    def held(self, event: EndHeld, *, awaited: bool) -> None:
-        """Hold an end back until Dobby has had the time to leave; not at all where somebody waits for that container."""
+    async def _check(self, event: EndUnconfirmed, owner: str) -> None:
+        """Ask List; confirm the end unless the List has contradicted it.
+
+        Without an answer, a signalled end is confirmed, and an unannounced one is left to the next
+        List.
+        """
+        if event.unannounced:
+            await asyncio.sleep(GRACE_SECONDS)
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._dobby.refresh(fresh=True)
+        except (BridgeError, TimeoutError):
+            if event.unannounced:
+                return
+        # The mirror ignores this if the List had the container.
+        self._mirror.observe(EndConfirmed(owner, event.id, event.descriptor, event.at))
+
+    def _end_held(self, event: EndHeld) -> None:
+        """Hold the end back until Dobby has had time to leave; not if somebody waits for it."""
         key = event.id, event.descriptor
         self._drop_hold(key)
         over = HoldOver(self._mirror.owner or "", event.id, event.descriptor, event.at)
-        timer = asyncio.get_running_loop().call_later(
-            0 if awaited else HOLD_SECONDS, self._hold_over, key
-        )
+        seconds = 0 if self._waiters.concern(*key) else HOLD_SECONDS
+        # Also 0 seconds go through the loop: an event must not lead to an observation at once.
+        timer = asyncio.get_running_loop().call_later(seconds, self._hold_over, key)
         self._holds[key] = timer, over
-
-    def hold_nothing(self) -> None:
-        """Tell all ends that are held back; we are about to leave the bus ourselves."""
-        for key in list(self._holds):
-            self._hold_over(key)
 
     def _hold_over(self, key: tuple[str, int]) -> None:
         _, over = self._holds[key]
@@ -88,39 +133,3 @@ class Ends:
     def _drop_hold(self, key: tuple[str, int]) -> None:
         if key in self._holds:
             self._holds.pop(key)[0].cancel()
-
-    async def _check(self, event: EndUnconfirmed, owner: str, dobby: Lists) -> None:
-        if event.unannounced:
-            await asyncio.sleep(GRACE_SECONDS)
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                await dobby.refresh(fresh=True)
-        except (BridgeError, TimeoutError):
-            if event.unannounced:
-                return  # no signal and no List: nothing is known, the next List will tell
-        self._mirror.observe(EndConfirmed(owner, event.id, event.descriptor, event.at))
-
-
-MAX_REMEMBERED: Final = 64
-
-
-class History:
-    """The last exit of each of the last 64 ids that ended."""
-
-    def __init__(self) -> None:
-        self._exits: dict[str, Exit] = {}
-
-    def ended(self, event: ContainerEnded) -> None:
-        """A container has ended."""
-        self._exits.pop(event.id, None)
-        self._exits[event.id] = event.exit
-        if len(self._exits) > MAX_REMEMBERED:
-            self._exits.pop(next(iter(self._exits)))
-
-    def last_exit(self, container_id: str) -> Exit:
-        """How the container of that id last ended. Raises NoSuchContainer."""
-        known = self._exits.get(container_id)
-        if known is None:
-            told = f"no end of a container {quoted(container_id)} is known; the last {MAX_REMEMBERED} ids that ended are, since ocibridge runs"
-            raise NoSuchContainer(told)
-        return known

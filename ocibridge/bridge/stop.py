@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.exit_tracker import Ends
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.lookup import WHERE_DOBBY_LOGS
 from ocibridge.errors import DobbyRefused, DobbyUnavailable, NeverSent, Timeout, WrongState
 from ocibridge.mirror.mirror import Mirror
@@ -19,10 +19,10 @@ DYING_SECONDS = 1.5
 class Stopper:
     """Stops containers. A second stop joins one in progress."""
 
-    def __init__(self, mirror: Mirror, dobby: DobbyApi, ends: Ends) -> None:
+    def __init__(self, mirror: Mirror, dobby: DobbyApi, exit_tracker: ExitTracker) -> None:
         self._mirror = mirror
         self._dobby = dobby
-        self._exit_tracker = ends
+        self._exit_tracker = exit_tracker
         self._in_progress: dict[tuple[Container, bool], asyncio.Task[None]] = {}  # key: with force
 
     async def stop(self, container: Container, force: bool, seconds: float, caller: Caller) -> None:
@@ -32,7 +32,7 @@ class Stopper:
         """
         now = asyncio.get_running_loop().time
         until = now() + seconds
-        end = self._exit_tracker.of(container)
+        end = self._exit_tracker.end_of(container)
         while True:
             joined = self._in_progress.get((container, True)) or self._in_progress.get(
                 (container, force)

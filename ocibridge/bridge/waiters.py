@@ -1,7 +1,7 @@
-"""Waiting for a container to reach a state (design 3, waitForState): told by the mirror's events, as they happen.
+"""Waiting until a container reaches a state (docs/design.md, waitForState).
 
-The events are looked at when they come, not when the one who waits gets to run: a state that was reached and left
-again meanwhile has been reached.
+Waiters are served synchronously with the mirror's events, not when the waiting coroutine runs. So a
+state that was reached and left again in between still counts.
 """
 
 import asyncio
@@ -22,39 +22,43 @@ from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State, SubState
 from ocibridge.text import quoted
 
+# As a waiter's word: every state will do.
 ANY: Final = ""
 
 
 class StateWaiter:
-    """One wait: `reached` is done with the word that was reached."""
+    """One wait. `word`: the State or SubState that is waited for, or ANY.
+
+    `reached` is a future: its result is the word that was reached, its exception a BridgeError.
+    """
 
     def __init__(self, word: str) -> None:
         self.word = word
         self.reached: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def reach(self, word: str) -> None:
-        """It is over."""
+        """Finish the wait with `word`."""
         if not self.reached.done():
             self.reached.set_result(word)
 
     def fail(self, error: BridgeError) -> None:
-        """It will not come."""
+        """Finish the wait with an error."""
         if not self.reached.done():
             self.reached.set_exception(error)
 
     def give_up(self) -> None:
-        """Nobody waits any more."""
+        """Finish the wait without a result."""
         if not self.reached.cancel() and not self.reached.cancelled():
-            self.reached.exception()  # known, or of no interest any more
+            self.reached.exception()  # retrieved, or asyncio would log it
 
     def see(self, substate: SubState) -> None:
-        """The container is in that substate."""
+        """The container is in that substate now."""
         if self.word in {ANY, substate.value, substate.state.value}:
             self.reach(self.word)
 
 
 class StateWaiters:
-    """Those under way, by the text that names their container: an id, or a descriptor."""
+    """All waits, by the text that names their container: an id or a descriptor."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
@@ -62,56 +66,56 @@ class StateWaiters:
 
     @contextmanager
     def enter(self, text: str, word: str) -> Iterator[StateWaiter]:
-        """Wait from now on for what comes; what is there already is not looked at."""
-        wait = StateWaiter(word)
-        self._waiters.setdefault(text, []).append(wait)
+        """Wait inside the block. The present state is not considered, only changes from now on."""
+        waiter = StateWaiter(word)
+        self._waiters.setdefault(text, []).append(waiter)
         try:
-            yield wait
+            yield waiter
         finally:
-            wait.give_up()
-            self._waiters[text].remove(wait)
+            waiter.give_up()
+            self._waiters[text].remove(waiter)
             if not self._waiters[text]:
                 del self._waiters[text]
 
     def on_event(self, event: Event) -> None:
-        """An event of the mirror."""
+        """Take in an event of the mirror."""
         match event:
             case ContainerStarted() | StateChanged():
-                for wait in self._of(event.id, event.descriptor):
-                    wait.see(event.substate)
+                for waiter in self._of(event.id, event.descriptor):
+                    waiter.see(event.substate)
             case ContainerEnded():
-                for wait in self._of(event.id, event.descriptor):
-                    wait.reach(State.STOPPED.value)
+                for waiter in self._of(event.id, event.descriptor):
+                    waiter.reach(State.STOPPED.value)
             case PendingStartsChanged() if self._mirror.find(event.id) is None:
-                self._plans_changed(event.id)
+                self._pending_start_changed(event.id)
             case StatusChanged() if event.status is DobbyStatus.ABSENT:
-                self._dobby_gone()
+                self._dobby_lost()
             case _:
                 pass
 
     def concern(self, container_id: str, descriptor: int) -> bool:
-        """Whether somebody waits for anything of that container."""
+        """Whether a wait concerns that container."""
         return bool(self._of(container_id, descriptor))
 
     def _of(self, container_id: str, descriptor: int) -> list[StateWaiter]:
         return [*self._waiters.get(container_id, ()), *self._waiters.get(str(descriptor), ())]
 
-    def _plans_changed(self, container_id: str) -> None:
-        """A start of what is not there yet has begun, or has failed."""
+    def _pending_start_changed(self, container_id: str) -> None:
+        """A start of a container that does not exist yet has begun or failed."""
         now = SubState.STARTING if self._mirror.is_starting(container_id) else SubState.STOPPED
-        for wait in self._of(container_id, 0):
-            wait.see(now)
+        for waiter in self._of(container_id, 0):
+            waiter.see(now)
 
-    def _dobby_gone(self) -> None:
-        """What was there has ended with Dobby, also where no List had it any more; what was not will not come."""
-        for text, waits in self._waiters.items():
+    def _dobby_lost(self) -> None:
+        """Known containers have ended, also those missing from a List; others cannot start."""
+        for text, waiters in self._waiters.items():
             is_known = self._mirror.is_known(text)
-            for wait in waits:
+            for waiter in waiters:
                 if is_known:
-                    wait.reach(State.STOPPED.value)
+                    waiter.reach(State.STOPPED.value)
                 else:
-                    wait.fail(
+                    waiter.fail(
                         DobbyUnavailable(
-                            f"Dobby went away before there was a container {quoted(text)}"
+                            f"Dobby left the bus before container {quoted(text)} was started"
                         )
                     )

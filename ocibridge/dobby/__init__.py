@@ -1,1 +1,1 @@
-"""Dobby's side: its wire, its quirks, its life. Nothing of them gets out of here."""
+"""Dobby on the bus: its methods, limits and quirks. Nothing outside this folder knows them."""

@@ -1,4 +1,4 @@
-"""The line in front of Dobby: who is out, who waits, and who is held back until Dobby has shown to know the method."""
+"""Calls to one Dobby process: in flight, queued, or held until their method is known to exist."""
 
 import asyncio
 import time
@@ -16,101 +16,106 @@ T = TypeVar("T")
 
 
 class PendingCall(msgspec.Struct, Generic[T], eq=False):
-    """One call on its way: waiting here until `sent_at` (time.monotonic) is set, outstanding at Dobby from then on.
+    """One call to Dobby.
 
-    `is_over`: whoever asks has been told. What `arrived` does comes later where Dobby answers later.
+    `subject`: the container in texts, quoted, or "". `on_send`, `on_reply`: see `Transport.ask`.
+    `place`: the position in the order of arrival. `sent_at`: time.monotonic(), 0 until it is sent.
+    `is_over`: the result or error is known to those who asked. Dobby's reply may still come.
+    `askers`: their futures, of T. `value`, `error`: the outcome, once `is_over`.
     """
 
     method: Method[T]
     arguments: tuple[Any, ...] = ()
     subject: str = ""
     on_reply: Callable[[T | None], None] = lambda _: None
-    place: int = 0  # in the order of arrival
+    place: int = 0
     sent_at: float = 0.0
-    on_send: Callable[[], None] = lambda: None  # called when it goes out
+    on_send: Callable[[], None] = lambda: None
     timer: asyncio.TimerHandle | None = None
     is_over: bool = False
-    askers: deque[Any] = msgspec.field(default_factory=deque)  # futures of T
+    askers: deque[Any] = msgspec.field(default_factory=deque)
     value: T | None = None
-    refusal: BridgeError | None = None
+    error: BridgeError | None = None
 
     def share(self) -> "asyncio.Future[T]":
-        """The answer, in a future of the asker's own, who may give it up."""
+        """A future of the outcome for one more asker, who may cancel it."""
         asker: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        while (
-            self.askers and self.askers[0].done()
-        ):  # given up: as many as ask while Dobby is slow must not pile up
+        # Drop cancelled ones, or those of impatient callers would pile up while Dobby is slow.
+        while self.askers and self.askers[0].done():
             self.askers.popleft()
         self.askers.append(asker)
         if self.is_over:
-            self._tell()
+            self._notify()
         return asker
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for the answer."""
+        """Whether anybody still waits for the outcome."""
         return not all(asker.done() for asker in self.askers)
 
-    def settle(self, value: T | None, refusal: BridgeError | None = None) -> None:
-        """Tell all askers, those to come as well; the first time alone counts."""
+    def settle(self, value: T | None, error: BridgeError | None = None) -> None:
+        """Set the outcome, for present and later askers. Only the first time has an effect."""
         if not self.is_over:
-            self.is_over, self.value, self.refusal = True, value, refusal
-            self._tell()
+            self.is_over, self.value, self.error = True, value, error
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for asker in self.askers:
             if asker.done():
                 continue
-            if self.refusal is None:
+            if self.error is None:
                 asker.set_result(cast("T", self.value))
             else:
-                asker.set_exception(self.refusal)
-                asker.exception()  # one that nobody waits for any more is no error of ours
+                asker.set_exception(self.error)
+                asker.exception()  # retrieved, or asyncio would log it if nobody awaits the future
         self.askers.clear()
 
     def __str__(self) -> str:
         return f"{self.method.member} of {self.subject}" if self.subject else self.method.member
 
     def stop_timer(self) -> None:
-        """The call's own time no longer runs."""
+        """Cancel the call's timeout."""
         if self.timer is not None:
             self.timer.cancel()
 
 
 class CallQueue:
-    """The calls of one life of Dobby.
+    """The calls to the Dobby process with the unique name `owner`.
 
-    A method that Dobby lacks costs it a reply slot for good at each try (facts, point 1): until the first call of a
-    method has been answered, no second one of it goes out.
+    A call of a method that Dobby lacks costs it a reply slot for good (docs/dobby.md, Reply slots).
+    So the second call of a method is held until the first has been answered.
+
+    `waiting`: calls ready to be sent, the next one at the left. `in_flight`: calls sent, by the
+    future of the reply. `answered`: Dobby has answered any call. `is_blocked`: Dobby has no free
+    slot, so send nothing before its next reply. `lacking`: the methods that it does not have.
     """
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self.answered = False  # Dobby has answered any call in this life
-        self.outstanding: dict[asyncio.Future[Message], PendingCall[Any]] = {}
-        self._joined = 0
-        self.choked = False  # Dobby's slots are all taken at the moment: nothing goes out before an answer has come
+        self.answered = False
+        self.in_flight: dict[asyncio.Future[Message], PendingCall[Any]] = {}
+        self.is_blocked = False
         self.lacking: set[str] = set()
+        self.waiting: deque[PendingCall[Any]] = deque()
+        self._joined = 0
         self._known: set[str] = set()
-        self.waiting: deque[PendingCall[Any]] = deque()  # whose turn comes next is at the left
-        self._held: dict[
-            str, deque[PendingCall[Any]]
-        ] = {}  # by member, while its first call is on its way
+        # By method, while its first call is waiting or in flight.
+        self._held: dict[str, deque[PendingCall[Any]]] = {}
 
     @property
     def queued(self) -> int:
-        """How many calls have not gone out yet."""
+        """How many calls have not been sent."""
         return len(self.waiting) + sum(map(len, self._held.values()))
 
     def __iter__(self) -> Iterator[PendingCall[Any]]:
         """All calls that have not been answered."""
-        yield from self.outstanding.values()
+        yield from self.in_flight.values()
         yield from self.waiting
         for held in self._held.values():
             yield from held
 
     def join(self, call: PendingCall[Any]) -> None:
-        """Take a place at the end."""
+        """Append a call."""
         self._joined += 1
         call.place = self._joined
         self._enter(call)
@@ -126,7 +131,7 @@ class CallQueue:
             self.waiting.append(call)
 
     def put_back(self, call: PendingCall[Any]) -> None:
-        """To its old place: Dobby has not seen the call, and later ones must not overtake it."""
+        """Requeue a call that Dobby had no slot for, at its old place among the others."""
         call.sent_at = 0.0
         index = next(
             (i for i, other in enumerate(self.waiting) if other.place > call.place),
@@ -135,7 +140,7 @@ class CallQueue:
         self.waiting.insert(index, call)
 
     def leave(self, call: PendingCall[Any]) -> None:
-        """Give up a place; if others were held for this call, the next of them goes instead."""
+        """Remove a call that has not been sent. The next call held for it takes its turn."""
         member = call.method.member
         if call in self._held.get(member, ()):
             self._held[member].remove(call)
@@ -144,13 +149,16 @@ class CallQueue:
             self._release(member)
 
     def has_answered(self, member: str) -> None:
-        """Dobby has that method."""
+        """A call of that method was answered, so the method exists."""
         if member not in self._known:
             self._known.add(member)
             self._release(member)
 
     def has_failed(self, member: str, *, lacking: bool) -> list[PendingCall[Any]]:
-        """A call of `member` was answered with an error. Returns those held for it that are now refused."""
+        """A call of that method was answered with an error. `lacking`: the method does not exist.
+
+        Returns the calls that were held for it and now fail as well.
+        """
         if lacking:
             self.lacking.add(member)
             return list(self._held.pop(member, ()))
@@ -163,9 +171,10 @@ class CallQueue:
 
 
 class SharedCall(Generic[T]):
-    """Dobby's queue is first in, first out, so an answer still to come is as good as one asked for now.
+    """A question that its askers share. `ask` sends it.
 
-    If it does not come, it may be lost: then the question is asked once more beside it, but no third time.
+    Dobby answers in order, so an answer still to come is as good as that of a new call. If it does
+    not come, it may be lost. Then one more call is sent beside it, but no third one.
     """
 
     def __init__(self, ask: Callable[[], PendingCall[T]]) -> None:
@@ -175,17 +184,18 @@ class SharedCall(Generic[T]):
         self._before: PendingCall[T] | None = None
 
     def share(self, patience: float, *, fresh: bool) -> "asyncio.Future[T]":
-        """A future of the asker's own, who may give it up. `patience`: seconds until an answer may be lost."""
+        """A future of the outcome, which the asker may cancel.
+
+        `patience`: seconds after which an answer may be lost. `fresh`: share no call that has been
+        sent already; one that is still queued will do.
+        """
         last = self._last
-        is_out = last is not None and (
-            last.sent_at or last.is_over
-        )  # one that has not gone out yet is as fresh as a new one
-        if last is None or last.is_over or (fresh and is_out) or self._is_lost(patience):
+        is_sent = last is not None and (last.sent_at or last.is_over)
+        if last is None or last.is_over or (fresh and is_sent) or self._is_lost(patience):
             self._before, self._asked_at = last, time.monotonic()
             self._last = last = self._ask()
         return last.share()
 
     def _is_lost(self, patience: float) -> bool:
-        return time.monotonic() - self._asked_at > patience and (
-            self._before is None or self._before.is_over
-        )
+        is_overdue = time.monotonic() - self._asked_at > patience
+        return is_overdue and (self._before is None or self._before.is_over)

@@ -1,7 +1,8 @@
-"""Dobby's methods as the bridge knows them: typed, guarded by Dobby's status, their answers fed to the mirror."""
+"""Implements `bridge/dobby_api.py`: typed calls whose answers reach the mirror."""
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -9,8 +10,10 @@ from ocibridge.config.schema import Settings
 from ocibridge.dobby import protocol
 from ocibridge.dobby.call_queue import PendingCall, SharedCall
 from ocibridge.dobby.protocol import Method
+from ocibridge.dobby.status_texts import status_text
 from ocibridge.dobby.transport import Transport
 from ocibridge.errors import DobbyUnavailable
+from ocibridge.mirror.events import ContainerEnded, ContainerFound, Event, StatusChanged
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import Listed, StartAnswered, StateSeen
 from ocibridge.model import Container, DobbyStatus, SubState
@@ -18,76 +21,82 @@ from ocibridge.text import quoted
 
 T = TypeVar("T")
 
-WHY_UNAVAILABLE = {
-    DobbyStatus.ABSENT: "Dobby is not on the bus; is it running? (systemctl status dobby)",
-    DobbyStatus.STARTING: "Dobby is starting and does not take calls yet",
-    DobbyStatus.DEAF: "Dobby has no reply slot left and answers nobody since {since}; it has to be restarted (systemctl restart dobby)",
-    DobbyStatus.STALLED: "Dobby has stopped answering, known since {since}",
-}
-
 
 class DobbyClient:
-    """What the bridge can ask of Dobby (`port.Dobby`). Each method sends at once and returns a future."""
+    """Calls to the present Dobby (`DobbyApi`, where the meaning of each reply is described)."""
 
-    def __init__(self, client: Transport, mirror: Mirror, settings: Settings) -> None:
-        self._client = client
+    def __init__(self, transport: Transport, mirror: Mirror, settings: Settings) -> None:
+        self._transport = transport
         self._mirror = mirror
-        self._unavailable_since = time.time()
         self._settings = settings
-        self._listing = SharedCall(self._ask_list)
+        self._status_since = time.time()
+        self._list = SharedCall(self._ask_list)
         self._states: dict[int, SharedCall[SubState]] = {}
 
-    def status_changed(self) -> None:
-        """The mirror's status is another one: from now on is what error texts say."""
-        self._unavailable_since = time.time()
+    def on_event(self, event: Event) -> None:
+        """Take in an event of the mirror."""
+        match event:
+            case StatusChanged():
+                self._status_since = time.time()
+            case ContainerFound():
+                # The mirror announces it when its state is known. If Dobby cannot be called now,
+                # the next snapshot has it.
+                with suppress(DobbyUnavailable):
+                    self.state(event.descriptor)
+            case ContainerEnded():
+                self._states.pop(event.descriptor, None)
+            case _:
+                pass
 
     def ensure_available(self) -> None:
-        """Raise DobbyUnavailable, saying why and since when, unless Dobby can be asked."""
-        why = WHY_UNAVAILABLE.get(self._mirror.status)
-        if why is not None:
-            since = time.strftime("%H:%M:%S", time.localtime(self._unavailable_since))
-            raise DobbyUnavailable(why.format(since=since))
+        """See `DobbyApi`."""
+        status = self._mirror.status
+        if status is DobbyStatus.READY:
+            return
+        since = ""
+        if status in {DobbyStatus.DEAF, DobbyStatus.STALLED}:
+            since = time.strftime("%H:%M:%S", time.localtime(self._status_since))
+        raise DobbyUnavailable(status_text(status, since))
 
     def pending_summary(self) -> str:
-        """What keeps Dobby from answering, for error texts."""
-        return self._client.pending_summary()
-
-    # Reading. The question itself waits as long as Dobby lives, each asker as long as it likes.
-
-    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
-        """Have the mirror take in Dobby's List; `fresh`: not one that was asked before."""
-        self.ensure_available()
-        return self._listing.share(self._settings.now.timeouts.call, fresh=fresh)
-
-    def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
-        """Dobby's GetState; INVALID where it says 0, which may be an end in progress. `fresh` as with `listing`."""
-        self.ensure_available()
-        if descriptor not in self._states:
-            self._states[descriptor] = SharedCall(partial(self._ask_state, descriptor))
-        return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
-
-    def forget(self, descriptor: int) -> None:
-        """The container of that descriptor has ended: nobody asks for its state any more."""
-        self._states.pop(descriptor, None)
+        """See `DobbyApi`."""
+        return self._transport.pending_summary()
 
     async def probe(self) -> None:
-        """A whole picture, asked whatever Dobby's status is."""
+        """Have the mirror take in a List and the state of each container, whatever Dobby's status.
+
+        Raises the errors of `Transport.ask`.
+        """
         await self._ask_list().share()
         await asyncio.gather(
             *(self._ask_state(c.descriptor).share() for c in self._mirror.listing())
         )
 
+    # Reading calls. They are shared; the call itself waits as long as this Dobby process exists.
+
+    def refresh(self, *, fresh: bool = False) -> "asyncio.Future[Any]":
+        """List."""
+        self.ensure_available()
+        return self._list.share(self._settings.now.timeouts.call, fresh=fresh)
+
+    def state(self, descriptor: int, *, fresh: bool = False) -> "asyncio.Future[SubState]":
+        """GetState."""
+        self.ensure_available()
+        if descriptor not in self._states:
+            self._states[descriptor] = SharedCall(partial(self._ask_state, descriptor))
+        return self._states[descriptor].share(self._settings.now.timeouts.call, fresh=fresh)
+
     def info(self, container: Container) -> "asyncio.Future[str]":
-        """Dobby's GetInfo: the JSON text, "" for an unknown descriptor."""
+        """GetInfo."""
         return self._about(container, protocol.GET_INFO)
 
-    # Changing.
+    # Mutating calls.
 
     def start_from_bundle(
         self, container_id: str, path: str, command: str, socket: str, env: list[str]
     ) -> "asyncio.Future[int]":
-        """The descriptor, or -1. The caller has planned the start with the mirror."""
-        # Dobby's own client library always sends a user and a group; 0 leaves the bundle's own (facts 2).
+        """StartFromBundle."""
+        # The last two are user and group, which DobbyProxy always sends; 0 keeps the bundle's own.
         return self._start(
             protocol.START_FROM_BUNDLE,
             container_id,
@@ -97,61 +106,61 @@ class DobbyClient:
     def start_from_spec(
         self, container_id: str, spec: str, command: str, socket: str
     ) -> "asyncio.Future[int]":
-        """As `start_from_bundle`; NotSupported by builds without LEGACY_COMPONENTS."""
+        """StartFromSpec."""
         return self._start(
             protocol.START_FROM_SPEC, container_id, (container_id, spec, [], command, socket, [])
         )
 
     def stop(self, container: Container, force: bool, seconds: float) -> "asyncio.Future[bool]":
-        """True: accepted, not yet dead. Ends within `seconds`."""
+        """Stop."""
         return self._about(container, protocol.STOP, force, timeout=seconds)
 
     def pause(self, container: Container) -> "asyncio.Future[bool]":
-        """False also where it is paused already."""
+        """Pause."""
         return self._about(container, protocol.PAUSE)
 
     def resume(self, container: Container) -> "asyncio.Future[bool]":
-        """False also where it is not paused."""
+        """Resume."""
         return self._about(container, protocol.RESUME)
 
     def exec(self, container: Container, options: str, command: str) -> "asyncio.Future[bool]":
-        """True: crun could spawn DobbyInit in the container, no more."""
+        """Exec."""
         return self._about(container, protocol.EXEC, options, command)
 
     def hibernate(self, container: Container, options: str) -> "asyncio.Future[bool]":
-        """True: begun, or ignored by a Dobby that cannot."""
+        """Hibernate."""
         return self._about(container, protocol.HIBERNATE, options)
 
     def wakeup(self, container: Container) -> "asyncio.Future[bool]":
-        """True: begun."""
+        """Wakeup."""
         return self._about(container, protocol.WAKEUP)
 
     def annotate(self, container: Container, key: str, value: str) -> "asyncio.Future[bool]":
-        """True: done. Crashes Dobby where the bundle has no rdkPlugins."""
+        """Annotate."""
         return self._about(container, protocol.ANNOTATE, key, value)
 
     def remove_annotation(self, container: Container, key: str) -> "asyncio.Future[bool]":
-        """False also where there is no such key. Crashes Dobby as `annotate` does."""
+        """RemoveAnnotation."""
         return self._about(container, protocol.REMOVE_ANNOTATION, key)
 
     def mount(
         self, container: Container, source: str, target: str, flags: list[str], data: str
     ) -> "asyncio.Future[bool]":
-        """True: mounted, though in most builds without "ro" and "nosuid"."""
+        """Mount."""
         return self._about(container, protocol.MOUNT, source, target, flags, data)
 
     def unmount(self, container: Container, target: str) -> "asyncio.Future[bool]":
-        """`target`: the path in the container."""
+        """Unmount."""
         return self._about(container, protocol.UNMOUNT, target)
 
-    # How it is asked.
+    # Sending.
 
     def _about(
         self, container: Container, method: Method[T], *arguments: Any, timeout: float | None = None
     ) -> "asyncio.Future[T]":
         self.ensure_available()
         seconds = self._settings.now.timeouts.call if timeout is None else timeout
-        return self._client.ask(
+        return self._transport.ask(
             method, container.descriptor, *arguments, timeout=seconds, subject=quoted(container.id)
         ).share()
 
@@ -164,43 +173,41 @@ class DobbyClient:
             self._mirror.observe(StartAnswered(owner, as_of, container_id, max(descriptor or 0, 0)))
 
         seconds = self._settings.now.timeouts.start
-        return self._client.ask(
+        return self._transport.ask(
             method, *arguments, timeout=seconds, subject=quoted(container_id), on_reply=on_reply
         ).share()
 
     def _ask_list(self) -> PendingCall[Any]:
         as_of = _AsOf(self._mirror)
-        return self._client.ask(
-            protocol.LIST,
-            timeout=None,
-            on_reply=partial(self._list_arrived, as_of),
-            on_send=as_of.now,
+        on_reply = partial(self._take_list, as_of)
+        return self._transport.ask(
+            protocol.LIST, timeout=None, on_reply=on_reply, on_send=as_of.sent
         )
 
-    def _list_arrived(self, as_of: "_AsOf", entries: tuple[tuple[int, str], ...] | None) -> None:
+    def _take_list(self, as_of: "_AsOf", entries: tuple[tuple[int, str], ...] | None) -> None:
         if entries is not None:
             self._mirror.observe(Listed(as_of.owner, as_of.position, entries))
 
     def _ask_state(self, descriptor: int) -> PendingCall[SubState]:
         as_of = _AsOf(self._mirror)
-        seen = partial(self._state_arrived, as_of, descriptor)
-        return self._client.ask(
-            protocol.GET_STATE, descriptor, timeout=None, on_reply=seen, on_send=as_of.now
+        on_reply = partial(self._take_state, as_of, descriptor)
+        return self._transport.ask(
+            protocol.GET_STATE, descriptor, timeout=None, on_reply=on_reply, on_send=as_of.sent
         )
 
-    def _state_arrived(self, as_of: "_AsOf", descriptor: int, substate: SubState | None) -> None:
+    def _take_state(self, as_of: "_AsOf", descriptor: int, substate: SubState | None) -> None:
         if substate is not None:
             self._mirror.observe(StateSeen(as_of.owner, as_of.position, descriptor, substate))
 
 
 class _AsOf:
-    """Where in the mirror's order a question went out: what has been touched since, its answer says nothing of."""
+    """The mirror's owner when a question was asked, and its position when the question was sent."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self.owner = mirror.owner or ""
         self.position = mirror.position
 
-    def now(self) -> None:
-        """It goes out."""
+    def sent(self) -> None:
+        """The question is being sent."""
         self.position = self._mirror.position

@@ -1,17 +1,24 @@
-"""Silence, measured: when to ask a quiet Dobby whether it lives, and when to say that it does not (design 7)."""
+"""When Dobby has been silent for long enough to send a Ping, or to count as stalled.
+
+All times are in seconds (docs/design.md, Dobby's side).
+"""
 
 from collections.abc import Callable
 from typing import Final
 
+# Send a Ping after so long without any reply.
 ASK_AFTER: Final = 1.0
+# Stalled: no reply to anything, not even to Ping.
 SILENT_SECONDS: Final = 5.0
-# A start may take long: a poststart hook blocks Dobby's work queue, but not Ping (facts 7).
+# Stalled: no reply to anything but Ping. This is longer because a start may take long: a poststart
+# hook blocks Dobby's work queue, but not Ping (docs/dobby.md, The work queue).
 WORKLESS_SECONDS: Final = 30.0
+# How often to look.
 INTERVAL: Final = 0.5
 
 
 class Health:
-    """Remembers when Dobby last answered anything, and when it last answered anything but Ping."""
+    """Knows when Dobby last replied to anything, and when to anything but Ping."""
 
     interval = INTERVAL
 
@@ -20,36 +27,35 @@ class Health:
         self.begin()
 
     def begin(self) -> None:
-        """A new life starts with a clean record."""
+        """A new Dobby process: nothing is held against it."""
         self._answered_at = self._worked_at = self._now()
 
     def answered(self, work: bool) -> None:
-        """An answer came; `work`: to something else than Ping."""
+        """A reply has come. `work`: to a call that is not Ping."""
         self._answered_at = self._now()
         if work:
             self._worked_at = self._answered_at
 
     def excuse(self, seconds: float) -> None:
-        """We were not there for so long ourselves: frozen, or flooded with calls. Answers may lie unread."""
+        """Discount time in which our own loop was blocked; replies may be queued unread."""
         self._answered_at += seconds
         self._worked_at += seconds
 
     def is_silent(self, calls_since: float) -> bool:
-        """Whether the oldest outstanding call (sent at `calls_since`) has been met with silence long enough to ask."""
+        """Whether it is time for a Ping. `calls_since`: when the oldest call in flight was sent."""
         return self._now() - max(self._answered_at, calls_since) >= ASK_AFTER
 
     def is_stalled(self, calls_since: float | None, work_since: float | None) -> bool:
-        """Whether Dobby answers nothing at all, or nothing but Ping, for too long.
+        """Whether Dobby has replied to nothing, or to nothing but Ping, for too long.
 
-        `calls_since`: when the oldest outstanding call was sent, if a Ping is among them; without one, silence proves
-        nothing. `work_since`: likewise of those that are no Ping.
+        `calls_since`: when the oldest call in flight was sent. It has to be None unless a Ping is
+        in flight: without one, silence proves nothing. `work_since`: when the oldest call in flight
+        other than Ping was sent; None if there is none.
         """
-        if (
-            calls_since is not None
-            and self._now() - max(self._answered_at, calls_since) >= SILENT_SECONDS
-        ):
-            return True
-        return (
-            work_since is not None
-            and self._now() - max(self._worked_at, work_since) >= WORKLESS_SECONDS
-        )
+        if calls_since is not None:
+            silent_since = max(self._answered_at, calls_since)
+            if self._now() - silent_since >= SILENT_SECONDS:
+                return True
+        if work_since is None:
+            return False
+        return self._now() - max(self._worked_at, work_since) >= WORKLESS_SECONDS

@@ -1,7 +1,8 @@
-"""Dobby's wire truth: its members, their long-form signatures, what its answers mean (facts 1-4, 8b).
+"""Dobby's methods, signals and error replies as they are on the wire (docs/dobby.md, Methods).
 
-Only what is listed here is ever sent. A struct argument hangs Dobby, an unknown member costs it a reply slot for good,
-so both the members and the argument types are fixed in this table.
+Only the methods listed here are ever called, and only with these signatures. A struct argument
+hangs Dobby (docs/dobby.md, Wrong arguments), and an unknown member costs it a reply slot for good
+(docs/dobby.md, Reply slots). `bridge/dobby_api.py` says what each reply means to a caller.
 """
 
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from ocibridge.names import STANDARD_ERROR_PREFIX
 
 T = TypeVar("T")
 
-# The interfaces are the service name and one of these words.
+# An interface is the service name, a dot, and one of these words.
 ADMIN: Final = "admin1"
 CTRL: Final = "ctrl1"
 
-# Signals: (interface word, member), and what they carry: D-Bus signature and Python types.
+# Signals as (interface word, member), and what they carry: D-Bus signature and Python types.
 READY: Final = (ADMIN, "Ready")
 STARTED: Final = (CTRL, "Started")
 STOPPED: Final = (CTRL, "Stopped")
@@ -30,7 +31,8 @@ CONTAINER_SIGNAL: Final = "is"
 STATUS_SIGNAL: Final = "isi"
 SIGNAL_TYPES: Final = {(int, str): CONTAINER_SIGNAL, (int, str, int): STATUS_SIGNAL}
 
-# Dobby's numbers are not Thunder's: 5 to 7 differ (facts 9). 0 is "unknown descriptor" as well as "invalid".
+# 0 and unknown numbers are INVALID. 5 to 7 are not the numbers of Thunder's plugin
+# (docs/dobby.md, States and their numbers).
 SUBSTATES: Final = {
     1: SubState.STARTING,
     2: SubState.RUNNING,
@@ -42,15 +44,17 @@ SUBSTATES: Final = {
 }
 
 
-class NotAnAnswer(Exception):
-    """A reply whose types are not those of the method; the text says what came."""
+class MalformedReply(Exception):
+    """The types of a reply are not those of the method. The text says which they are."""
 
 
 @dataclass(frozen=True)
 class Method(Generic[T]):
-    """One method of Dobby's: `word` its interface's, `signature` the long form that the real client library sends.
+    """One method of Dobby.
 
-    `reply` is the signature of its answers, None where any will do.
+    `word`: that of its interface. `signature`: of its arguments, in the long form that DobbyProxy,
+    Dobby's own client library, sends. `reply`: the signature of its replies, None for any.
+    `decode`: turns a reply's body into the result; raises MalformedReply.
     """
 
     word: str
@@ -60,19 +64,21 @@ class Method(Generic[T]):
     decode: Callable[[tuple[Any, ...]], T]
 
     def check(self, signature: str | None) -> None:
-        """Raise NotAnAnswer for a reply of another signature. None: not known, then `decode` looks at the Python types."""
+        """Raise MalformedReply for a reply of another signature; None is an unknown signature.
+
+        `decode` checks the Python types in any case.
+        """
         if signature != self.reply and signature is not None and self.reply is not None:
-            raise NotAnAnswer(f'a reply of signature "{signature}" where "{self.reply}" is due')
+            raise MalformedReply(f'a reply of signature "{signature}" instead of "{self.reply}"')
 
 
 def _one(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
-    """A reply of exactly one value of that type. A bool is no int here: that is how GetInfo's `b true` shows."""
+    """Decode a reply of exactly one value of that type. A bool does not pass for an int."""
 
     def decode(body: tuple[Any, ...]) -> T:
         if len(body) != 1 or type(body[0]) is not kind:
-            raise NotAnAnswer(
-                f"a reply of ({', '.join(type(v).__name__ for v in body)}) where one {kind.__name__} is due"
-            )
+            types = ", ".join(type(v).__name__ for v in body)
+            raise MalformedReply(f"a reply of ({types}) instead of one {kind.__name__}")
         value: T = body[0]
         return value
 
@@ -86,22 +92,22 @@ def _state(body: tuple[Any, ...]) -> SubState:
     return SUBSTATES.get(_number(body), SubState.INVALID)
 
 
-def _listing(body: tuple[Any, ...]) -> tuple[tuple[int, str], ...]:
-    """List's two parallel arrays, as pairs."""
+def _pairs(body: tuple[Any, ...]) -> tuple[tuple[int, str], ...]:
+    """Decode List's two parallel arrays to (descriptor, id) pairs."""
     if [type(v) for v in body] != [list, list] or len(body[0]) != len(body[1]):
-        raise NotAnAnswer("a reply to List that is not two arrays of one length")
+        raise MalformedReply("a reply to List that is not two arrays of the same length")
     pairs = tuple(zip(body[0], body[1], strict=True))
     if not all(type(d) is int and type(i) is str for d, i in pairs):
-        raise NotAnAnswer("a reply to List that is not descriptors and ids")
+        raise MalformedReply("a reply to List that is not descriptors and ids")
     return pairs
 
 
 def _nothing(body: tuple[Any, ...]) -> None:
-    del body  # whatever Ping carries, it has answered
+    del body  # any reply to Ping will do
 
 
 PING: Final = Method(ADMIN, "Ping", "", None, _nothing)
-LIST: Final = Method(CTRL, "List", "", "aias", _listing)
+LIST: Final = Method(CTRL, "List", "", "aias", _pairs)
 GET_STATE: Final = Method(CTRL, "GetState", "i", "i", _state)
 GET_INFO: Final = Method(CTRL, "GetInfo", "i", "s", _one(str))
 START_FROM_BUNDLE: Final = Method(CTRL, "StartFromBundle", "ssahssasuu", "i", _one(int))
@@ -109,9 +115,8 @@ START_FROM_SPEC: Final = Method(CTRL, "StartFromSpec", "ssahssas", "i", _one(int
 STOP: Final = Method(CTRL, "Stop", "ib", "b", _one(bool))
 PAUSE: Final = Method(CTRL, "Pause", "i", "b", _one(bool))
 RESUME: Final = Method(CTRL, "Resume", "i", "b", _one(bool))
-# (descriptor, options, command): options come before the command, whatever Dobby's own comment says (facts, Exec).
+# (descriptor, options, command): in this order, though a comment in Dobby's source says otherwise.
 EXEC: Final = Method(CTRL, "Exec", "iss", "b", _one(bool))
-# True: begun. A Dobby without memcr says so as well, and does nothing (facts, Hibernate).
 HIBERNATE: Final = Method(CTRL, "Hibernate", "is", "b", _one(bool))
 WAKEUP: Final = Method(CTRL, "Wakeup", "i", "b", _one(bool))
 ANNOTATE: Final = Method(CTRL, "Annotate", "iss", "b", _one(bool))
@@ -121,17 +126,21 @@ UNMOUNT: Final = Method(CTRL, "Unmount", "is", "b", _one(bool))
 
 
 class ReplyFailure(Enum):
-    """What an error reply of Dobby's, or of the bus in its place, tells about it."""
+    """What an error reply, by Dobby or by the bus on its behalf, says about Dobby."""
 
-    GONE = auto()  # no owner, or it died with the call
-    STARTING = auto()  # the name is there, the object is not
-    DEAF = auto()  # its pool of 49 reply slots is empty
-    LACKING = auto()  # it has no such method, and has just lost a slot over it
-    OTHER = auto()
+    GONE = auto()  # its name has no owner, or it disconnected without a reply
+    STARTING = auto()  # its name has an owner, its object does not exist yet
+    DEAF = auto()  # it has no reply slot left
+    LACKING = auto()  # it does not have the method; the call has cost it a reply slot
+    OTHER = auto()  # any other error
 
 
-def failure_of(error: ErrorReply, proven: bool) -> ReplyFailure:
-    """Tell the causes apart by their texts (facts 1, 8b). `proven`: this life has answered a call before."""
+def failure_of(error: ErrorReply, *, has_answered: bool) -> ReplyFailure:
+    """Classify an error reply by its name and text (docs/dobby.md, Error replies; Builds).
+
+    `has_answered`: this Dobby process has answered a call before. One on libdbus that has not is
+    starting when it replies that a method does not exist.
+    """
     kind = error.name.removeprefix(f"{STANDARD_ERROR_PREFIX}.")
     if kind in {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected"}:
         return ReplyFailure.GONE
@@ -141,6 +150,4 @@ def failure_of(error: ErrorReply, proven: bool) -> ReplyFailure:
         return ReplyFailure.OTHER
     if error.text.startswith("Unknown method "):
         return ReplyFailure.DEAF
-    if not proven:
-        return ReplyFailure.STARTING
-    return ReplyFailure.LACKING
+    return ReplyFailure.LACKING if has_answered else ReplyFailure.STARTING

@@ -1,7 +1,8 @@
-"""Calls to Dobby: bounded in number and time, and safe for it (design 7).
+"""Sends calls to Dobby: limited in number and time (docs/design.md, Dobby's side).
 
-Every call is answered to its asker within its own timeout. Its place among the outstanding ones is held until Dobby's
-own reply, however late, since only that gives Dobby its reply slot back; the late reply still feeds the mirror.
+The caller gets an outcome within its timeout. The call stays in flight until Dobby's own reply,
+however late, since only that frees Dobby's reply slot. A late reply still reaches `on_reply`, which
+feeds the mirror.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ from ocibridge.dobby.protocol import (
     ADMIN,
     CTRL,
     PING,
+    MalformedReply,
     Method,
-    NotAnAnswer,
     ReplyFailure,
     failure_of,
 )
+from ocibridge.dobby.status_texts import status_text
 from ocibridge.errors import (
     BridgeError,
     DobbyRefused,
@@ -33,21 +35,25 @@ from ocibridge.errors import (
     NotSupported,
     Timeout,
 )
+from ocibridge.model import DobbyStatus
 from ocibridge.text import quoted
 
 T = TypeVar("T")
 
 
 class DobbyStarting(DobbyUnavailable):
-    """Its name is there, its object not yet."""
+    """Dobby's name has an owner, its object does not exist yet."""
 
 
 class DobbyDeaf(DobbyUnavailable):
-    """It has no reply slot left."""
+    """Dobby has no reply slot left."""
 
 
 class Transport:
-    """Sends calls to the Dobby of the present life. `disturbed` is called when it turns out deaf or stalled."""
+    """Sends calls to the present owner of Dobby's name.
+
+    `idle` is set while no call is in flight.
+    """
 
     def __init__(self, bus: Bus, names: DobbyNames, settings: Settings) -> None:
         self._bus = bus
@@ -55,39 +61,40 @@ class Transport:
         self._interfaces = {word: f"{names.service}.{word}" for word in (ADMIN, CTRL)}
         self._loop = asyncio.get_running_loop()
         self._queue: CallQueue | None = None
+        self._on_unhealthy: Callable[[DobbyStatus], None] = lambda _: None
         self._health = Health(time.monotonic)
-        self._look_timer: asyncio.TimerHandle | None = None
-        self.on_unhealthy: Callable[[ReplyFailure], None] = lambda _: None
-        self.idle = asyncio.Event()  # set while Dobby owes us no answer
+        self._health_timer: asyncio.TimerHandle | None = None
+        self.idle = asyncio.Event()
         self.idle.set()
         self._settings = settings
 
-    def begin(self, owner: str) -> None:
-        """A new owner of the name: a fresh pool, nothing known of its methods."""
+    def begin(self, owner: str, on_unhealthy: Callable[[DobbyStatus], None]) -> None:
+        """Call this owner from now on; nothing is known of its methods.
+
+        `on_unhealthy` is called with DEAF or STALLED each time that this is found.
+        """
         self._queue = CallQueue(owner)
+        self._on_unhealthy = on_unhealthy
         self._health.begin()
 
     def end(self) -> None:
-        """The owner is gone: everything that waited for it fails at once."""
-        line, self._queue = self._queue, None
-        if line is not None:
-            calls = list(line)
-            line.outstanding.clear()
+        """The owner has gone: fail all its calls now."""
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            calls = list(queue)
+            queue.in_flight.clear()
             self.idle.set()
             for call in calls:
-                self._refuse(call, _died_with(call) if call.sent_at else self._gone())
+                self._fail(call, _lost(call) if call.sent_at else _absent())
 
     def pending_summary(self) -> str:
-        """What Dobby was asked longest ago and has not answered, for error texts."""
-        work = (
-            [call for call in self._queue.outstanding.values() if call.method is not PING]
-            if self._queue
-            else []
-        )
+        """Which call Dobby has not answered for longest; a clause for error texts."""
+        in_flight = self._queue.in_flight.values() if self._queue else ()
+        work = [call for call in in_flight if call.method is not PING]
         if not work:
             return "Dobby owes no answer"
         oldest = min(work, key=lambda call: call.sent_at)
-        return f"Dobby is busy with {oldest} since {time.monotonic() - oldest.sent_at:.1f} s"
+        return f"Dobby has been busy with {oldest} for {time.monotonic() - oldest.sent_at:.1f} s"
 
     def ask(
         self,
@@ -98,58 +105,54 @@ class Transport:
         on_reply: Callable[[T | None], None] = lambda _: None,
         on_send: Callable[[], None] = lambda: None,
     ) -> PendingCall[T]:
-        """Send a call as soon as its turn comes; it is over within `timeout` seconds.
+        """Send a call, or queue it; its outcome is known within `timeout` seconds.
 
-        None is for the shared questions, as few as there are containers: they wait as long as Dobby lives, and are
-        not counted against `limits.queued`.
+        A `timeout` of None is for shared questions. They wait as long as this owner exists, and do
+        not count against `limits.queued`: there are no more of them than containers.
 
-        `arrived` is called once, at the reply's place in the order of messages (with None if none will come), also
-        when the asker has long been told `Timeout`; `going` when the call goes out.
+        `on_reply` is called once: with the result, or with None if there will be none. It is called
+        in the order of messages, also after the `timeout`. `on_send` is called as the call is sent.
 
-        `subject` names the container in texts, already shown() or "".
-        Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, DobbyRefused.
+        `subject` names the container in texts: already quoted, or "".
+        Errors: DobbyUnavailable, NotSupported, LimitsExceeded, Timeout, NeverSent, DobbyRefused.
         """
         call = PendingCall(method, arguments, subject, on_reply, on_send=on_send)
-        line = self._queue
-        if line is None:
-            self._refuse(call, self._gone())
-        elif method.member in line.lacking:
-            self._refuse(call, _not_supported(method))
-        elif timeout is not None and line.queued >= self._settings.now.limits.queued:
-            self._refuse(
-                call,
-                LimitsExceeded(
-                    f"{line.queued} calls wait for Dobby already; {self.pending_summary()}; try again later"
-                ),
-            )
+        queue = self._queue
+        if queue is None:
+            self._fail(call, _absent())
+        elif method.member in queue.lacking:
+            self._fail(call, _not_supported(method))
+        elif timeout is not None and queue.queued >= self._settings.now.limits.queued:
+            text = f"{queue.queued} calls wait for Dobby already; {self.pending_summary()}"
+            self._fail(call, LimitsExceeded(f"{text}; try again later"))
         else:
             if timeout is not None:
-                call.timer = self._loop.call_later(timeout, self._time_over, line, call, timeout)
-            line.join(call)
-            self._send_what_may_go(line)
+                call.timer = self._loop.call_later(timeout, self._time_over, queue, call, timeout)
+            queue.join(call)
+            self._send_waiting(queue)
         return call
 
-    # Out.
+    # Sending.
 
     def limits_changed(self) -> None:
-        """The configuration is another one: what waits may have a place now."""
+        """The configuration has changed: more calls may be sent now."""
         if self._queue is not None:
-            self._send_what_may_go(self._queue)
+            self._send_waiting(self._queue)
 
     @property
-    def _places(self) -> int:
-        """How many calls may be outstanding beside a Ping, which alone tells a stalled Dobby from a busy one."""
+    def _max_in_flight(self) -> int:
+        """Without the place kept for a Ping, which tells a stalled Dobby from a busy one."""
         return max(1, self._settings.now.limits.in_flight - 1)
 
-    def _send_what_may_go(self, line: CallQueue) -> None:
-        while line.waiting and len(line.outstanding) < self._places and not line.choked:
-            self._send(line, line.waiting.popleft())
+    def _send_waiting(self, queue: CallQueue) -> None:
+        while queue.waiting and len(queue.in_flight) < self._max_in_flight and not queue.is_blocked:
+            self._send(queue, queue.waiting.popleft())
 
-    def _send(self, line: CallQueue, call: PendingCall[Any]) -> None:
+    def _send(self, queue: CallQueue, call: PendingCall[Any]) -> None:
         method = call.method
         call.on_send()
         reply = self._bus.call(
-            line.owner,
+            queue.owner,
             self._names.object,
             self._interfaces[method.word],
             method.member,
@@ -157,155 +160,137 @@ class Transport:
             *call.arguments,
         )
         call.sent_at = time.monotonic()
-        line.outstanding[reply] = call
+        queue.in_flight[reply] = call
         self.idle.clear()
-        reply.add_done_callback(partial(self._came_back, line))
-        if self._look_timer is None:
-            self._look_timer = self._loop.call_later(
-                self._health.interval, self._look, time.monotonic() + self._health.interval
-            )
+        reply.add_done_callback(partial(self._replied, queue))
+        self._schedule_health_check()
 
-    # Back.
+    # Replies.
 
-    def _came_back(self, line: CallQueue, reply: "asyncio.Future[Message]") -> None:
-        call = line.outstanding.pop(reply, None)
+    def _replied(self, queue: CallQueue, reply: "asyncio.Future[Message]") -> None:
+        call = queue.in_flight.pop(reply, None)
         if reply.cancelled():
             return
         failure = reply.exception()
         if call is None:
-            return  # of a life that has ended
+            return  # its owner has gone, and the call has failed already
         if failure is None:
-            self._take_answer(line, call, reply.result())
+            self._take_result(queue, call, reply.result())
         else:
-            self._take_error(line, call, failure)
-        if line.waiting:
-            self._send_what_may_go(line)
-        if not line.outstanding:
+            self._take_error(queue, call, failure)
+        if queue.waiting:
+            self._send_waiting(queue)
+        if not queue.in_flight:
             self.idle.set()
 
-    def _take_answer(self, line: CallQueue, call: PendingCall[T], reply: Message) -> None:
-        line.answered, line.choked = True, False
-        line.has_answered(call.method.member)
+    def _take_result(self, queue: CallQueue, call: PendingCall[T], reply: Message) -> None:
+        queue.answered, queue.is_blocked = True, False
+        queue.has_answered(call.method.member)
         self._health.answered(work=call.method is not PING)
         try:
             call.method.check(signature_of(reply))
             value = call.method.decode(reply.parse_to_tuple())
-        except NotAnAnswer as wrong:
-            self._refuse(call, DobbyRefused(f"{call}: Dobby sent {wrong}"))
+        except MalformedReply as malformed:
+            self._fail(call, DobbyRefused(f"{call}: Dobby sent {malformed}"))
             return
         call.stop_timer()
         call.on_reply(value)
         call.settle(value)
 
-    def _take_error(self, line: CallQueue, call: PendingCall[Any], failure: BaseException) -> None:
-        error = error_of(failure)
-        refusal = failure_of(error, line.answered)
-        if refusal is not ReplyFailure.GONE:
+    def _take_error(self, queue: CallQueue, call: PendingCall[Any], failure: BaseException) -> None:
+        reply = error_of(failure)
+        kind = failure_of(reply, has_answered=queue.answered)
+        if kind is not ReplyFailure.GONE:
             self._health.answered(work=call.method is not PING)
-        if refusal is ReplyFailure.DEAF and line.outstanding:
-            # Others take its slots as well: it is full, not deaf, as long as it still owes us an answer.
-            line.choked = True
-            if call.is_wanted:
-                line.put_back(call)
-                return
-        else:
-            line.choked = False
-        told = _told(refusal, call, error)
-        if refusal is ReplyFailure.DEAF and not line.choked:
-            self._turn_deaf(line)
-        for held in line.has_failed(call.method.member, lacking=refusal is ReplyFailure.LACKING):
-            self._refuse(held, told)
-        self._refuse(call, told)
+        # While Dobby still owes us a reply, it is not deaf: other clients use its slots at present.
+        queue.is_blocked = kind is ReplyFailure.DEAF and bool(queue.in_flight)
+        if queue.is_blocked and call.is_wanted:
+            queue.put_back(call)
+            return
+        error = _error(kind, call, reply)
+        if kind is ReplyFailure.DEAF and not queue.is_blocked:
+            self._found_deaf(queue)
+        for held in queue.has_failed(call.method.member, lacking=kind is ReplyFailure.LACKING):
+            self._fail(held, error)
+        self._fail(call, error)
 
-    def _turn_deaf(self, line: CallQueue) -> None:
-        """Nobody is left to wait for something that will not come."""
-        self.on_unhealthy(ReplyFailure.DEAF)
-        for call in [call for call in line if not call.sent_at]:
-            line.leave(call)
-            self._refuse(
-                call,
-                DobbyDeaf(
-                    f"{call}: not sent; Dobby has no reply slot left; it has to be restarted"
-                ),
-            )
+    def _found_deaf(self, queue: CallQueue) -> None:
+        """Report it, and fail all calls that have not been sent: no reply will free a slot."""
+        self._on_unhealthy(DobbyStatus.DEAF)
+        for call in [call for call in queue if not call.sent_at]:
+            queue.leave(call)
+            self._fail(call, DobbyDeaf(f"{call}: not sent; {status_text(DobbyStatus.DEAF)}"))
 
-    def _refuse(self, call: PendingCall[Any], refusal: BridgeError) -> None:
-        """No (usable) answer will come."""
+    def _fail(self, call: PendingCall[Any], error: BridgeError) -> None:
+        """There will be no result."""
         call.stop_timer()
         call.on_reply(None)
-        call.settle(None, refusal)
+        call.settle(None, error)
 
-    def _gone(self) -> DobbyUnavailable:
-        return DobbyUnavailable(
-            f"{self._names.service} is not on the bus; is Dobby running? (systemctl status dobby)"
-        )
-
-    def _time_over(self, line: CallQueue, call: PendingCall[Any], seconds: float) -> None:
-        if not call.sent_at:
-            line.leave(call)
-            self._refuse(
-                call,
-                NeverSent(
-                    f"{call}: not sent within {seconds:g} s, and never will be; {self.pending_summary()}"
-                ),
-            )
-            self._send_what_may_go(line)
+    def _time_over(self, queue: CallQueue, call: PendingCall[Any], seconds: float) -> None:
+        if call.sent_at:
+            text = f"{call}: no answer within {seconds:g} s; it may still happen"
+            call.settle(None, Timeout(f"{text}; {self.pending_summary()}"))
         else:
-            call.settle(
-                None,
-                Timeout(
-                    f"{call}: no answer within {seconds:g} s; it may still happen; {self.pending_summary()}"
-                ),
+            queue.leave(call)
+            text = f"{call}: not sent within {seconds:g} s, and never will be"
+            self._fail(call, NeverSent(f"{text}; {self.pending_summary()}"))
+            self._send_waiting(queue)
+
+    # Health.
+
+    def _schedule_health_check(self) -> None:
+        if self._health_timer is None:
+            due = time.monotonic() + self._health.interval
+            self._health_timer = self._loop.call_later(
+                self._health.interval, self._check_health, due
             )
 
-    # Is anybody there?
-
-    def _look(self, due: float) -> None:
-        """While something is outstanding: a Ping if Dobby has been silent, and the alarm if that has not helped."""
-        self._look_timer = None
+    def _check_health(self, due: float) -> None:
+        """While calls are in flight: send a Ping to a silent Dobby, and report a stalled one."""
+        self._health_timer = None
         self._health.excuse(time.monotonic() - due)
-        line = self._queue
-        if line is None or not line.outstanding:
+        queue = self._queue
+        if queue is None or not queue.in_flight:
             return
-        since = min(call.sent_at for call in line.outstanding.values())
-        work = [call.sent_at for call in line.outstanding.values() if call.method is not PING]
-        pinged = len(work) < len(line.outstanding)
-        if self._health.is_silent(since) and not pinged and len(line.outstanding) <= self._places:
-            self._send(line, PendingCall(PING))
-        if self._health.is_stalled(since if pinged else None, min(work, default=None)):
-            self.on_unhealthy(ReplyFailure.OTHER)
-        if self._look_timer is None:
-            self._look_timer = self._loop.call_later(
-                self._health.interval, self._look, time.monotonic() + self._health.interval
-            )
+        since = min(call.sent_at for call in queue.in_flight.values())
+        work = [call.sent_at for call in queue.in_flight.values() if call.method is not PING]
+        is_pinged = len(work) < len(queue.in_flight)
+        has_place = len(queue.in_flight) <= self._max_in_flight
+        if self._health.is_silent(since) and not is_pinged and has_place:
+            self._send(queue, PendingCall(PING))
+        if self._health.is_stalled(since if is_pinged else None, min(work, default=None)):
+            self._on_unhealthy(DobbyStatus.STALLED)
+        self._schedule_health_check()
 
 
-def _told(refusal: ReplyFailure, call: PendingCall[Any], error: ErrorReply) -> BridgeError:
-    """What the asker is told of an error reply."""
-    match refusal:
+def _error(kind: ReplyFailure, call: PendingCall[Any], reply: ErrorReply) -> BridgeError:
+    """The caller's error for an error reply."""
+    match kind:
         case ReplyFailure.GONE:
-            return DobbyUnavailable(
-                f"{call}: Dobby went away without an answer ({quoted(error.text)})"
-            )
+            text = f"{call}: Dobby left the bus without an answer ({quoted(reply.text)})"
+            return DobbyUnavailable(text)
         case ReplyFailure.STARTING:
-            return DobbyStarting("Dobby is starting and does not take calls yet")
+            return DobbyStarting(status_text(DobbyStatus.STARTING))
         case ReplyFailure.DEAF:
-            return DobbyDeaf(
-                f"{call}: Dobby has no reply slot left and answers nobody; it has to be restarted"
-            )
+            return DobbyDeaf(f"{call}: {status_text(DobbyStatus.DEAF)}")
         case ReplyFailure.LACKING:
             return _not_supported(call.method)
         case ReplyFailure.OTHER:
-            return DobbyRefused(f"{call}: answered with {error.name}: {quoted(error.text)}")
+            return DobbyRefused(f"{call}: Dobby replied {reply.name}: {quoted(reply.text)}")
 
 
-def _died_with(call: PendingCall[Any]) -> DobbyUnavailable:
-    return DobbyUnavailable(
-        f"{call}: Dobby went away before it answered; whether it has happened is not known"
-    )
+def _absent() -> DobbyUnavailable:
+    return DobbyUnavailable(status_text(DobbyStatus.ABSENT))
+
+
+def _lost(call: PendingCall[Any]) -> DobbyUnavailable:
+    text = f"{call}: Dobby left the bus before it answered; whether it has happened is not known"
+    return DobbyUnavailable(text)
 
 
 def _not_supported(method: Method[Any]) -> NotSupported:
     return NotSupported(
-        f"this Dobby has no {method.member}: it was built without it (a production build, or one without LEGACY_COMPONENTS)"
+        f"this Dobby has no {method.member}: it was built without it "
+        "(a production build, or one without LEGACY_COMPONENTS)"
     )

@@ -1,1 +1,1 @@
-"""The copy of what Dobby has: observations in, events out."""
+"""The copy of Dobby's state: observations in, events out."""

@@ -1,4 +1,4 @@
-"""What the mirror makes of its observations, in order, each once (design 5, 6)."""
+"""The events that the mirror emits: each once, and in order (docs/design.md, Events and exits)."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,24 @@ from ocibridge.model import DobbyStatus, Exit, SubState
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """Dobby's status is another one."""
+    """Dobby's status has changed to `status`."""
 
     status: DobbyStatus
 
 
 @dataclass(frozen=True, slots=True)
 class PendingStartsChanged:
-    """A start of ours of that id has begun, is about to go out, or is over."""
+    """A start of ours for that id has begun, is about to be sent, or is over."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerFound:
-    """A List names a container that no signal told of: somebody should ask its state, then it is announced."""
+    """A List contains a container that no signal has reported.
+
+    It is announced as soon as its state is known, so a consumer has to ask Dobby for that.
+    """
 
     id: str
     descriptor: int
@@ -29,7 +32,7 @@ class ContainerFound:
 
 @dataclass(frozen=True, slots=True)
 class ContainerStarted:
-    """A container is there, in that state."""
+    """A container exists, in that substate."""
 
     id: str
     descriptor: int
@@ -38,7 +41,7 @@ class ContainerStarted:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """A container's state, or its finer substate alone, is another one than `former`."""
+    """A container's substate has changed from `former`. Its state may be the same as before."""
 
     id: str
     descriptor: int
@@ -48,7 +51,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceCorrected:
-    """A container was taken for what our own start of that id would make, and it was somebody else's (or the reverse)."""
+    """The provenance of a container was wrong: our start and another client's were confused."""
 
     id: str
     descriptor: int
@@ -56,7 +59,10 @@ class ProvenanceCorrected:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRestarted:
-    """What looked like an end was a restart by Dobby (restartOnCrash)."""
+    """An apparent end was a restart by Dobby (docs/dobby.md, restartOnCrash).
+
+    `started_at`: microseconds since the epoch.
+    """
 
     id: str
     descriptor: int
@@ -65,9 +71,10 @@ class ContainerRestarted:
 
 @dataclass(frozen=True, slots=True)
 class EndUnconfirmed:
-    """A container may have ended; somebody should ask Dobby's List again (after a while if `unannounced`).
+    """A container may have ended. A consumer has to ask List again, then observe `EndConfirmed`.
 
-    `at` is the mirror's position at the doubt. Told again by each List that lacks the container.
+    `at`: the mirror's position when the question arose. `unannounced`: there was no signal, and the
+    container is missing from a List. This event is then repeated for each List that lacks it.
     """
 
     id: str
@@ -78,9 +85,10 @@ class EndUnconfirmed:
 
 @dataclass(frozen=True, slots=True)
 class EndHeld:
-    """SIGTERM or SIGKILL ended a container and nobody asked us for it: Dobby itself may be about to leave.
+    """SIGTERM or SIGKILL ended a container without a request through us.
 
-    Somebody should observe `HoldOver` after a while. `at` is the mirror's position.
+    Its end is held back, since Dobby itself may be about to leave. A consumer has to observe
+    `HoldOver` after a while. `at`: the mirror's position.
     """
 
     id: str
@@ -90,7 +98,7 @@ class EndHeld:
 
 @dataclass(frozen=True, slots=True)
 class ContainerEnded:
-    """A container is gone; it was in substate `former`."""
+    """A container has ended; its last substate was `former`."""
 
     id: str
     descriptor: int

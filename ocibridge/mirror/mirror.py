@@ -1,8 +1,9 @@
-"""The mirror: observations of Dobby in, events out (design 6).
+"""The mirror: observations of Dobby in, events out (docs/design.md, The mirror).
 
-It knows no bus and has no clock of its own: time is the order of the observations, counted by `position`. Whoever asks
-Dobby notes the position when the question goes out; the answer leaves alone whatever has been touched since, because a
-List that overtook a signal must neither bring back the dead nor lose the living.
+It knows no bus and has no clock. Its notion of time is its `position`: how many observations it has
+made. A question to Dobby notes the position when it is sent. Its answer is ignored for each
+container that a signal has concerned since: a List overtaken by a signal must neither restore an
+ended container nor drop a running one.
 """
 
 from collections.abc import Callable
@@ -16,45 +17,45 @@ from ocibridge.model import (
     Caller,
     Container,
     DobbyStatus,
+    Origin,
     Provenance,
     Reason,
     StopRequest,
     SubState,
-    is_by_stop_signal,
 )
 
-# How many ids that came and went are remembered, so that an answer older than their end does not bring them back.
+# How many ids of ended containers are remembered, so that an older answer does not restore them.
 MAX_REMEMBERED: Final = 1024
 
 
 class Freshness:
-    """Counts the observations of Dobby, and remembers at which one each id was last touched by a signal."""
+    """Counts the observations, and remembers which one last concerned each id."""
 
     def __init__(self) -> None:
         self.position = 0
         self._touched: dict[str, int] = {}
 
     def touch(self, container_id: str, living: int) -> None:
-        """The present observation says something of it; `living` containers are remembered beyond the bound."""
+        """The present observation concerns that id. `living`: how many containers exist."""
         self._touched.pop(container_id, None)
         self._touched[container_id] = self.position
         while len(self._touched) > MAX_REMEMBERED + living:
             self._touched.pop(next(iter(self._touched)))
 
     def is_fresh(self, container_id: str, as_of: int) -> bool:
-        """Whether nothing has been said of it since that position, so that an answer asked for then counts."""
+        """Whether nothing has concerned that id since position `as_of`: an answer counts then."""
         return self._touched.get(container_id, 0) <= as_of
 
     def forget(self) -> None:
-        """The containers of another Dobby."""
+        """Dobby has gone, and its containers with it."""
         self._touched.clear()
 
 
 class Mirror:
-    """The one copy of what Dobby has. `emit` is called with each event, in order, while `observe` runs.
+    """The only copy of Dobby's state. `owner`: Dobby's unique bus name, None while it is absent.
 
-    `now` gives microseconds since the epoch, for the times that containers and exits carry. `life`: the unique name of the
-    Dobby that this is the picture of; None while there is none.
+    `emit` is called synchronously with each event, in order. It must not call `observe`.
+    `now` returns microseconds since the epoch, for the times of containers and exits.
     """
 
     def __init__(self, emit: Callable[[events.Event], None], now: Callable[[], int]) -> None:
@@ -83,10 +84,10 @@ class Mirror:
 
     @property
     def position(self) -> int:
-        """How many observations there have been; a question notes it when it goes out."""
+        """How many observations there have been; a question notes it when it is sent."""
         return self._freshness.position
 
-    # What is there.
+    # Reading.
 
     @property
     def count(self) -> int:
@@ -94,73 +95,74 @@ class Mirror:
         return self._registry.count
 
     def listing(self) -> list[Container]:
-        """The containers of Dobby's last List and of all signals since, by id."""
+        """The containers by id, as of Dobby's last List and all signals since."""
         return [c for c in self._registry if not (c.missing or c.ended)]
 
     def find(self, text: str) -> Container | None:
-        """The container of that id, or of that descriptor in its exact decimal text."""
+        """The container with that id, or with that descriptor in exact decimal text."""
         found = self._registry.find(text)
         return None if found is None or found.missing or found.ended else found
 
     def is_known(self, text: str) -> bool:
-        """Whether it has not ended as far as events tell, also where no List has it any more."""
+        """Whether its end has not been announced. `find` may already return None for it."""
         return self._registry.find(text) is not None
 
     def is_starting(self, container_id: str) -> bool:
-        """Whether a start of ours of that id is under way."""
+        """Whether a start of ours for that id is in progress."""
         return self._pending_starts.has(container_id)
 
-    # What we do.
+    def provenance(self) -> dict[tuple[str, int], Provenance]:
+        """What is worth saving: provenance by (id, descriptor), of starts sent by (id, 0)."""
+        known = {
+            (c.id, c.descriptor): c.provenance
+            for c in self._registry
+            if c.provenance is not UNKNOWN_PROVENANCE
+        }
+        sent = self._pending_starts.sent()
+        return known | {(container_id, 0): sent[container_id] for container_id in sent}
+
+    # What the bridge does.
 
     def claim_start(self, container_id: str) -> PendingStart:
-        """A start of ours begins; it is over with `withdraw_start`, or, once `plan_start` was called, with its answer."""
+        """Begin a start. It ends with `withdraw_start`; after `send_start`, with its answer."""
         self.release_hold(container_id)
         start = self._pending_starts.claim(container_id)
         self._emit(events.PendingStartsChanged(container_id))
         return start
 
     def withdraw_start(self, container_id: str, start: PendingStart) -> None:
-        """That start is over, unless it has gone out: then its answer ends it, or has done so."""
+        """End that start, unless it has been sent: then its answer ends it."""
         if self._pending_starts.withdraw(container_id, start):
             self._emit(events.PendingStartsChanged(container_id))
 
-    def send_start(self, container_id: str, plan: Provenance) -> None:
-        """A start of ours goes out; a `StartAnswered` ends it."""
+    def send_start(self, container_id: str, provenance: Provenance) -> None:
+        """The start is about to be sent; `StartAnswered` ends it."""
         self.release_hold(container_id)
-        self._pending_starts.send(container_id, plan)
+        self._pending_starts.send(container_id, provenance)
         self._emit(events.PendingStartsChanged(container_id))
 
-    def plans(self) -> dict[tuple[str, int], Provenance]:
-        """What is known of containers, by (id, descriptor), and of starts under way, by (id, 0)."""
-        known = {
-            (c.id, c.descriptor): c.plan for c in self._registry if c.plan is not UNKNOWN_PROVENANCE
-        }
-        return known | {
-            (container_id, 0): plan for container_id, plan in self._pending_starts.sent().items()
-        }
-
-    def recall(self, plans: dict[tuple[str, int], Provenance]) -> None:
-        """What was known of this life's containers, by (id, descriptor), before we were restarted."""
-        self._pending_starts.recalled = plans
+    def recall(self, provenance: dict[tuple[str, int], Provenance]) -> None:
+        """Take over what `provenance()` was before our restart, for the same Dobby process."""
+        self._pending_starts.recalled = provenance
 
     def release_hold(self, text: str) -> None:
-        """Somebody has to know how that container (an id, or a descriptor) ended: hold nothing back of it."""
+        """Announce the end of that container (id or descriptor) now, if it is being held back."""
         held = self._registry.find(text)
         if held is not None:
             self._registry.release_hold(held)
 
     def begin_stop(self, container: Container, by: Caller) -> StopRequest:
-        """A stop of ours goes out; to be ended by `end_stop`."""
+        """A stop is about to be sent; `end_stop` has to follow."""
         return self._registry.begin_stop(container, by)
 
     def end_stop(self, container: Container, request: StopRequest, *, withdrawn: bool) -> None:
-        """A stop of ours is over. `withdrawn`: it has no part in an end to come, since it was refused or never sent."""
+        """A stop is over. `withdrawn`: refused or never sent, so that it explains no later end."""
         self._registry.end_stop(container, request, withdrawn=withdrawn)
 
-    # What is seen.
+    # What Dobby does.
 
     def observe(self, seen: observations.Observation) -> None:
-        """Take in one observation. What comes from an older life is dropped."""
+        """Take in an observation; one of another Dobby process than the present is ignored."""
         if seen.owner != self.owner and not isinstance(seen, observations.DobbyAppeared):
             return
         self._freshness.position += 1
@@ -175,53 +177,40 @@ class Mirror:
     def _snapshot_taken(self, _: observations.SnapshotTaken) -> None:
         for container in self.listing():
             self._registry.announce(container)
-        self._pending_starts.recalled = {}  # it has served: whatever comes from now on is new
+        self._pending_starts.recalled = {}  # containers that come from now on are new
         self._set_status(DobbyStatus.READY)
 
     def _started(self, seen: observations.Started) -> None:
         self._touch(seen.id)
         known = self._known(seen.id, seen.descriptor)
         if known is None:
-            self._add(
-                seen.id,
-                seen.descriptor,
-                self._pending_starts.of(seen.id, seen.descriptor, just_started=True),
-            )
+            provenance = self._pending_starts.of(seen.id, seen.descriptor, just_started=True)
+            self._add(seen.id, seen.descriptor, provenance)
         else:
-            known.restarted_at = self._now()
+            self._registry.started_again(known)
             self._report(known, SubState.RUNNING)
 
     def _end_status(self, seen: observations.EndStatus) -> None:
         known = self._known(seen.id, seen.descriptor)
-        if known is None:
-            return
-        known.wait_status, known.held_at = seen.wait_status, None
-        # systemd kills the containers of a Dobby that it stops before Dobby itself is gone.
-        if is_by_stop_signal(seen.wait_status) and not known.stops:
-            known.held_at = self.position
-            self._emit(events.EndHeld(known.id, known.descriptor, self.position))
+        if known is not None:
+            self._registry.end_status_known(known, seen.wait_status, self.position)
 
     def _stopped(self, seen: observations.Stopped) -> None:
         self._touch(seen.id)
         known = self._known(seen.id, seen.descriptor)
         if known is None:
             return
-        if known.plan.origin == "bundle":
+        # Only a container from a spec can be restarted by Dobby (docs/dobby.md, restartOnCrash).
+        if known.provenance.origin is Origin.BUNDLE:
             self._registry.conclude(known, None)
         else:
-            known.unconfirmed_at = self.position
-            self._emit(
-                events.EndUnconfirmed(known.id, known.descriptor, self.position, unannounced=False)
-            )
+            self._registry.stop_unconfirmed(known, self.position)
 
     def _state_signalled(self, seen: observations.StateSignal) -> None:
         known = self._known(seen.id, seen.descriptor)
         if known is not None:
             self._touch(seen.id)
-            if seen.substate is SubState.HIBERNATED:
-                known.hibernated_at = self.position
-            else:
-                known.awoken_at = self.position
+            self._registry.hibernation_signalled(known, seen.substate, self.position)
             self._report(known, seen.substate)
 
     def _listed(self, seen: observations.Listed) -> None:
@@ -238,25 +227,22 @@ class Mirror:
         if known is None or known.ended or not self._freshness.is_fresh(known.id, seen.as_of):
             return
         if seen.substate is SubState.INVALID:
-            if known.reported is not SubState.INVALID:
-                known.invalid_at = (
-                    self.position
-                )  # an end in progress, unless a List asked after this still has it
+            self._registry.invalid_seen(known, self.position)
         else:
             self._report(known, seen.substate)
 
     def _start_answered(self, seen: observations.StartAnswered) -> None:
-        plan = self._pending_starts.answered(seen.id)
+        provenance = self._pending_starts.answered(seen.id)
         known = self._registry.of_id(seen.id)
         if known is not None and not known.ended:
-            # Somebody else's start of the same id was the one that succeeded: then our plan says nothing of it.
-            if known.plan is plan and known.descriptor != seen.descriptor:
+            # Another client's start of the same id may have succeeded instead of ours.
+            if known.provenance is provenance and known.descriptor != seen.descriptor:
                 self._registry.correct(known, UNKNOWN_PROVENANCE)
             elif known.descriptor == seen.descriptor:
-                self._registry.correct(known, plan)
+                self._registry.correct(known, provenance)
         elif seen.descriptor > 0 and self._freshness.is_fresh(seen.id, seen.as_of):
             self._touch(seen.id)
-            self._add(seen.id, seen.descriptor, plan)
+            self._add(seen.id, seen.descriptor, provenance)
         self._emit(events.PendingStartsChanged(seen.id))
 
     def _end_confirmed(self, seen: observations.EndConfirmed) -> None:
@@ -269,25 +255,20 @@ class Mirror:
         if known is not None and known.descriptor == seen.descriptor and known.held_at == seen.at:
             self._registry.release_hold(known)
 
-    # The steps that these are made of.
+    # Steps of the rules above.
 
     def _take_listed(self, container_id: str, descriptor: int, as_of: int) -> None:
         known = self._known(container_id, descriptor)
         if known is not None:
             self._take_present(known, as_of)
         elif self._freshness.is_fresh(container_id, as_of):
-            self._registry.add(
-                Container(
-                    container_id,
-                    descriptor,
-                    self._pending_starts.of(container_id, descriptor, just_started=False),
-                )
-            )
+            provenance = self._pending_starts.of(container_id, descriptor, just_started=False)
+            self._registry.add(Container(container_id, descriptor, provenance))
             if self.status is not DobbyStatus.STARTING:
                 self._emit(events.ContainerFound(container_id, descriptor))
 
     def _take_present(self, container: Container, as_of: int) -> None:
-        container.missing = False
+        self._registry.listed(container)
         if container.unconfirmed_at is not None and as_of >= container.unconfirmed_at:
             self._registry.restart(container)
         if container.invalid_at is not None and as_of >= container.invalid_at:
@@ -299,36 +280,30 @@ class Mirror:
         if container.unconfirmed_at is not None:
             self._registry.conclude(container, None)
         else:
-            container.missing = True
-            self._emit(
-                events.EndUnconfirmed(
-                    container.id, container.descriptor, self.position, unannounced=True
-                )
-            )
+            self._registry.unlisted(container, self.position)
 
     def _known(self, container_id: str, descriptor: int) -> Container | None:
-        """None also for one that has ended: what is seen now is of another container, whose adding announces that end."""
+        """The container. None also if it has ended: the observation is about a later one then.
+
+        Adding that later one announces the end of this one.
+        """
         known = self._registry.of_id(container_id)
-        return (
-            known
-            if known is not None and known.descriptor == descriptor and not known.ended
-            else None
-        )
+        if known is None or known.descriptor != descriptor or known.ended:
+            return None
+        return known
 
     def _touch(self, container_id: str) -> None:
         self._freshness.touch(container_id, len(self._registry))
 
-    def _add(self, container_id: str, descriptor: int, plan: Provenance) -> None:
-        """It has started just now."""
-        container = Container(
-            container_id, descriptor, plan, started_at=(now := self._now()), changed_at=now
-        )
+    def _add(self, container_id: str, descriptor: int, provenance: Provenance) -> None:
+        """Add a container that has just started."""
+        now = self._now()
+        container = Container(container_id, descriptor, provenance, started_at=now, changed_at=now)
         self._registry.add(container)
         self._report(container, SubState.RUNNING)
 
     def _report(self, container: Container, substate: SubState) -> None:
-        """It is there, and its state is known: it can be announced, unless as a part of Dobby's first picture."""
-        container.missing = False
+        """Its state is known, so announce it; during the first snapshot, `SnapshotTaken` does."""
         self._registry.report(container, substate)
         if self.status is not DobbyStatus.STARTING:
             self._registry.announce(container)

@@ -1,7 +1,8 @@
-"""What is seen of Dobby (design 6).
+"""What is observed of Dobby (docs/design.md, The mirror).
 
-Every observation carries the `life` (Dobby's unique name on the bus) that it comes from. An answer also carries
-`as_of`: the mirror's position when the question was sent, so that what has changed since is not overwritten.
+Each observation carries Dobby's `owner`: the unique bus name of the Dobby process that it is about.
+An answer also carries `as_of`: the mirror's position when the question was sent. The mirror ignores
+the answer for each container of which it has learned something since.
 """
 
 import msgspec
@@ -10,45 +11,45 @@ from ocibridge.model import DobbyStatus, SubState
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """Something seen of the Dobby of that life."""
+    """Something observed of the Dobby process with the unique name `owner`."""
 
     owner: str
 
 
 class DobbyAppeared(Observation, frozen=True):
-    """The name has an owner; whether it can be asked is not known yet."""
+    """Dobby's name has this owner now. Whether it answers calls is not known yet."""
 
 
 class DobbyLost(Observation, frozen=True):
-    """The name has lost that owner: its containers are no longer known (facts 6)."""
+    """Dobby's name no longer has this owner, which will not manage its containers again."""
 
 
 class StatusSeen(Observation, frozen=True):
-    """Starting, deaf or stalled."""
+    """Dobby is starting, deaf or stalled."""
 
     status: DobbyStatus
 
 
 class SnapshotTaken(Observation, frozen=True):
-    """A List and the state of each container in it are in: Dobby is ready and the mirror true."""
+    """A List and a GetState of each container in it have been observed: Dobby is ready."""
 
 
 class Started(Observation, frozen=True):
-    """Dobby's signal. Comes before the reply to the start; again at a restart (restartOnCrash)."""
+    """Dobby's signal. It precedes the reply to the start, and is repeated at a restartOnCrash."""
 
     descriptor: int
     id: str
 
 
 class Stopped(Observation, frozen=True):
-    """Dobby's signal. Not always the end: a spec may say restartOnCrash (facts 3)."""
+    """Dobby's signal. Not always the end of the container (docs/dobby.md, restartOnCrash)."""
 
     descriptor: int
     id: str
 
 
 class EndStatus(Observation, frozen=True):
-    """Dobby's signal StoppedWithStatus, just before Stopped: a wait status, and not always the end either."""
+    """Dobby's signal StoppedWithStatus, sent just before Stopped. `wait_status`: as of wait(2)."""
 
     descriptor: int
     id: str
@@ -56,7 +57,7 @@ class EndStatus(Observation, frozen=True):
 
 
 class StateSignal(Observation, frozen=True):
-    """Dobby's Hibernated or Awoken."""
+    """Dobby's signal Hibernated (`substate` HIBERNATED) or Awoken (RUNNING)."""
 
     descriptor: int
     id: str
@@ -64,14 +65,14 @@ class StateSignal(Observation, frozen=True):
 
 
 class Listed(Observation, frozen=True):
-    """The answer to List: (descriptor, id) of each container."""
+    """The answer to List. `entries`: (descriptor, id) of each container."""
 
     as_of: int
     entries: tuple[tuple[int, str], ...]
 
 
 class StateSeen(Observation, frozen=True):
-    """The answer to GetState; INVALID where Dobby said 0 or a number that nobody knows."""
+    """The answer to GetState. INVALID: Dobby returned 0 or an unknown number."""
 
     as_of: int
     descriptor: int
@@ -79,7 +80,7 @@ class StateSeen(Observation, frozen=True):
 
 
 class StartAnswered(Observation, frozen=True):
-    """A start of ours is over: its descriptor, or 0 where it failed or no answer will come."""
+    """A start of ours is over. `descriptor` is 0 if it failed or will not be answered."""
 
     as_of: int
     id: str
@@ -87,7 +88,7 @@ class StartAnswered(Observation, frozen=True):
 
 
 class EndConfirmed(Observation, frozen=True):
-    """A doubted end that nothing has contradicted: it is taken as the end. `at` is that of the doubt."""
+    """Nothing contradicted an unconfirmed end. `at`: as in `EndUnconfirmed`."""
 
     id: str
     descriptor: int
@@ -95,7 +96,7 @@ class EndConfirmed(Observation, frozen=True):
 
 
 class HoldOver(Observation, frozen=True):
-    """Dobby has stayed: an end that was held back is told now. `at` is that of the holding."""
+    """Dobby has not left, so an end need not be held back longer. `at`: as in `EndHeld`."""
 
     id: str
     descriptor: int

@@ -1,4 +1,4 @@
-"""What is known of containers before they are there: our own starts under way, and what an earlier run of ours knew."""
+"""The provenance of containers to come: of our starts in progress, and from before our restart."""
 
 from dataclasses import dataclass
 
@@ -7,66 +7,69 @@ from ocibridge.model import UNKNOWN_PROVENANCE, Provenance
 
 @dataclass(slots=True, eq=False)
 class PendingStart:
-    """A start of ours. `plan` is None until it goes out to Dobby: its bundle is still being read."""
+    """A start of ours. `provenance` is None until it is sent: its bundle is still being read."""
 
-    plan: Provenance | None = None
+    provenance: Provenance | None = None
 
 
 class PendingStarts:
-    """The starts under way, by id, and what was known of one life of Dobby."""
+    """Our starts in progress, by id.
+
+    `recalled`: the provenance saved before our restart, by (id, descriptor); by (id, 0) for starts
+    that were in progress then.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[str, PendingStart] = {}
         self.recalled: dict[tuple[str, int], Provenance] = {}
 
     def has(self, container_id: str) -> bool:
-        """Whether a start of ours of that id is under way."""
+        """Whether a start of ours for that id is in progress."""
         return container_id in self._pending
 
     def claim(self, container_id: str) -> PendingStart:
-        """Nobody else may start that id; until `withdraw`, or until an answer to the start."""
+        """Begin a start. `withdraw` ends it before it is sent, `answered` after that."""
         self._pending[container_id] = start = PendingStart()
         return start
 
     def withdraw(self, container_id: str, start: PendingStart) -> bool:
-        """Whether that start was still under way and had not gone out; then it is over."""
-        is_unsent = self._pending.get(container_id) is start and start.plan is None
+        """End that start unless it has been sent; return whether it was ended."""
+        is_unsent = self._pending.get(container_id) is start and start.provenance is None
         if is_unsent:
             del self._pending[container_id]
         return is_unsent
 
-    def send(self, container_id: str, plan: Provenance) -> None:
-        """The start of that id goes out."""
-        self._pending.setdefault(container_id, PendingStart()).plan = plan
+    def send(self, container_id: str, provenance: Provenance) -> None:
+        """The start for that id is about to be sent."""
+        self._pending.setdefault(container_id, PendingStart()).provenance = provenance
 
     def answered(self, container_id: str) -> Provenance:
-        """The start of that id is over; what it was to make."""
+        """End the start for that id; return the provenance that it was sent with."""
         start = self._pending.pop(container_id, None)
-        return UNKNOWN_PROVENANCE if start is None or start.plan is None else start.plan
+        return UNKNOWN_PROVENANCE if start is None or start.provenance is None else start.provenance
 
     def sent(self) -> dict[str, Provenance]:
-        """What the starts that have gone out are to make, by id."""
+        """The provenance of the starts that have been sent, by id."""
         return {
-            container_id: start.plan
+            container_id: start.provenance
             for container_id, start in self._pending.items()
-            if start.plan is not None
+            if start.provenance is not None
         }
 
     def clear(self) -> None:
-        """That life is over; what has not gone out yet concerns the next one."""
+        """Dobby has gone. Starts that have not been sent stay: the next Dobby will get them."""
         self._pending = {
             container_id: start
             for container_id, start in self._pending.items()
-            if start.plan is None
+            if start.provenance is None
         }
         self.recalled = {}
 
     def of(self, container_id: str, descriptor: int, *, just_started: bool) -> Provenance:
-        """What is known of a container that turns up; a start of ours can only be behind one that has just started."""
+        """A new container's provenance. Only one that has just started can be from our start."""
         pending = self._pending.get(container_id) if just_started else None
-        if pending is not None and pending.plan is not None:
-            return pending.plan
-        was_under_way = self.recalled.get(
-            (container_id, 0), UNKNOWN_PROVENANCE
-        )  # its start was not over when we were stopped
-        return self.recalled.get((container_id, descriptor), was_under_way)
+        if pending is not None and pending.provenance is not None:
+            return pending.provenance
+        # With descriptor 0: its start was in progress when we were stopped.
+        was_pending = self.recalled.get((container_id, 0), UNKNOWN_PROVENANCE)
+        return self.recalled.get((container_id, descriptor), was_pending)

@@ -232,4 +232,4 @@ async def test_nothing_is_kept_of_containers_that_have_ended(
         await client.start(f"a{number}", bundle)
         assert await client.oci("getContainerState", "s", f"a{number}") == (f"a{number}", "Running")
         await client.oci("stopContainer", "sb", f"a{number}", True)
-    assert daemon._calls._states == {}
+    assert daemon._dobby._states == {}

@@ -188,7 +188,7 @@ def test_nothing_is_logged_twice(address: str, start: StartBridge, tmp_path: Pat
         'ocibridge: warning: stopContainer "nosuch"',
         (
             'ocibridge: info: container "app" was killed by signal 15,'
-            f" as uid {os.getuid()} (busctl) had asked"
+            f" as uid {os.getuid()} (busctl) requested"
         ),
         'ocibridge: info: stopContainer "app"',
     ]

@@ -82,7 +82,7 @@ def test_the_notifications_of_a_run(
         dobby.kill()
         assert notified("waiting") == ["STATUS=waiting for org.rdk.dobby"]
     bridge.child.terminate()
-    assert notified("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls under way may end"]
+    assert notified("STOPPING=1") == ["STOPPING=1\nSTATUS=stopping; calls in flight may finish"]
     assert bridge.child.wait(BOUND) == 0
 
 

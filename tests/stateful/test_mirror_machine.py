@@ -290,7 +290,13 @@ class MirrorMachine(World):
     @invariant()
     def mirror_and_model_agree(self) -> None:
         actual = [
-            (c.id, c.descriptor, c.substate, (c.plan.origin, c.plan.bundle_path), c.started_at > 0)
+            (
+                c.id,
+                c.descriptor,
+                c.substate,
+                (c.provenance.origin, c.provenance.bundle_path),
+                c.started_at > 0,
+            )
             for c in self.mirror.listing()
         ]
         assert actual == self.model.listing()

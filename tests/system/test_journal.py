@@ -32,7 +32,7 @@ def test_the_story_of_a_container(box: Box) -> None:
         'container "story" is Running, was Paused',
         'resumeContainer "story" by uid 0 (busctl)',
         'execCommand "story" by uid 0 (busctl)',
-        'container "story" was killed by signal 15, as uid 0 (busctl) had asked',
+        'container "story" was killed by signal 15, as uid 0 (busctl) requested',
         'stopContainer "story" by uid 0 (busctl)',
     ]
     assert {entry["DESCRIPTOR"] for entry in story} == {descriptor}

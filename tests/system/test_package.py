@@ -85,7 +85,7 @@ def test_install_upgrade_and_purge(bare: Box, packages: tuple[Path, Path]) -> No
     assert bare.run("ocibridge --version") == f"ocibridge {__version__}"
     assert (
         bare.run("ocibridge --check-config")
-        == "ocibridge: the configuration is right: /etc/ocibridge/ocibridge.yaml"
+        == "ocibridge: the configuration is valid: /etc/ocibridge/ocibridge.yaml"
     )
     bare.run(
         "journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76 | grep -q 'Dobby has left the "

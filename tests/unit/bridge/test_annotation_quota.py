@@ -10,7 +10,7 @@ from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Container
 from tests.unit.mirror.test_mirror import Seen, found
 
-# The size of the value with which one annotation, whose key has one letter, takes a third of the room. The quotes count.
+# The value of one annotation, with a key of one letter, that takes a third of the room.
 THIRD = MAX_BYTES // 3 - OVERHEAD_BYTES - len('"k"') - len('""')
 
 

@@ -158,7 +158,7 @@ def starved(*_: object, **__: object) -> None:
 async def test_no_descriptor_left_is_not_what_we_cannot_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    """An unseen bundle may make Dobby crash: not to be let through because we are short of something."""
+    """An unseen bundle may crash Dobby: our own shortage must not let it through."""
     bundle(tmp_path, {})
     monkeypatch.setattr(os, lacking, starved)
     with pytest.raises(LimitsExceeded, match="Too many open files"):
@@ -179,7 +179,7 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 async def test_readers_that_hang_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system that does not answer: so many threads wait for it and no more, and others are told."""
+    """A hung file system costs a bounded number of threads; further starts are refused."""
     bundle(tmp_path, {})
     hung, looking = threading.Event(), Bundles()
     before = threading.active_count()
@@ -280,7 +280,7 @@ async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
 async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody's lease on it (fcntl(2), F_SETLEASE) makes opening fail for a while: unseen, it might kill Dobby."""
+    """Another process's lease (fcntl(2), F_SETLEASE) makes opening fail: refuse the start."""
     bundle(tmp_path, {})
 
     def leased(*_: object, **__: object) -> int:

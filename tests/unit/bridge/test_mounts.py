@@ -1,4 +1,4 @@
-"""Which directories Dobby may be asked to mount, on a small machine of files alone: nothing is mounted."""
+"""Which directories Dobby may be asked to mount, on a tree of plain files: nothing is mounted."""
 # ruff: noqa: S108 - /tmp is where Dobby has its tunnels
 
 import asyncio

@@ -7,8 +7,9 @@ import pytest
 
 from ocibridge.bridge import stop as stops
 from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.exit_tracker import Ends
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.stop import Stopper
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.errors import DobbyRefused, Timeout, WrongState
 from ocibridge.mirror.observations import StateSeen, Stopped
 from ocibridge.model import Caller, Container, SubState
@@ -46,16 +47,17 @@ class Scene:
     def __init__(self, *answers: bool) -> None:
         self.seen, self.dobby = Seen(), Refusing(*answers)
         self.seen.run("a", 91)
-        self.ends = Ends(self.seen.mirror)
+        dobby, mirror = cast("DobbyApi", self.dobby), self.seen.mirror
+        self.exit_tracker = ExitTracker(mirror, dobby, StateWaiters(mirror))
         self.container = found(self.seen.mirror, "a")
-        self.stops = Stopper(self.seen.mirror, cast("DobbyApi", self.dobby), self.ends)
+        self.stops = Stopper(mirror, dobby, self.exit_tracker)
 
     def stop(self, force: bool, seconds: float = 30) -> "asyncio.Task[None]":
         return asyncio.create_task(self.stops.stop(self.container, force, seconds, Caller(":1.1")))
 
     def end(self) -> None:
         self.seen(Stopped, 91, "a")
-        self.ends.ended(self.seen.last())
+        self.exit_tracker.on_event(self.seen.last())
 
 
 async def test_graceful_and_forced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +81,7 @@ async def test_forced_and_graceful_of_a_paused_one() -> None:
     await asyncio.sleep(0)
     graceful = asyncio.create_task(
         scene.stops._stop(
-            scene.container, False, 30, Caller(":1.2"), scene.ends.of(scene.container)
+            scene.container, False, 30, Caller(":1.2"), scene.exit_tracker.end_of(scene.container)
         )
     )
     await scene.dobby.refused.wait()

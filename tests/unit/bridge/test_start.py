@@ -21,7 +21,7 @@ BUNDLE = CheckedBundle(Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True))
 
 
 class Scene:
-    """Starts and waits, in front of a Dobby that has nothing; the reading of a bundle ends when the test says so."""
+    """Starts and waits before an empty Dobby; the test ends the reading of a bundle."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waits: StateWaiters | None = None
@@ -116,7 +116,7 @@ async def test_a_start_that_waits_for_dobby_keeps_the_id_until_the_answer(scene:
     scene.reading.set_result(BUNDLE)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert list(scene.mirror.plans()) == [("x", 0)]
+    assert list(scene.mirror.provenance()) == [("x", 0)]
     start.cancel()  # its caller's time is over
     await asyncio.wait([start])
     with pytest.raises(ContainerExists):

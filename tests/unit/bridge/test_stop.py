@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 
 from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.exit_tracker import Ends
+from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.stop import Stopper
+from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.errors import BridgeError, DobbyRefused, NeverSent, Timeout
 from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Caller, Container
@@ -49,7 +50,7 @@ class Scene:
 
     seen: Seen
     dobby: Accepting
-    ends: Ends
+    exit_tracker: ExitTracker
     container: Container
     stops: Stopper
 
@@ -64,7 +65,7 @@ class Scene:
 
     def end(self) -> None:
         self.seen(Stopped, 91, "a")
-        self.ends.ended(self.seen.last())
+        self.exit_tracker.on_event(self.seen.last())
 
 
 @pytest.fixture
@@ -79,13 +80,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def scene() -> Scene:
     seen, dobby = Seen(), Accepting()
     seen.run("a", 91)
-    ends = Ends(seen.mirror)
+    api = cast("DobbyApi", dobby)
+    exit_tracker = ExitTracker(seen.mirror, api, StateWaiters(seen.mirror))
     return Scene(
         seen,
         dobby,
-        ends,
+        exit_tracker,
         found(seen.mirror, "a"),
-        Stopper(seen.mirror, cast("DobbyApi", dobby), ends),
+        Stopper(seen.mirror, api, exit_tracker),
     )
 
 

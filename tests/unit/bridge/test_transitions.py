@@ -68,7 +68,7 @@ class Questioned:
         return asked
 
     async def answer(self, what: str, answer: Any) -> Asked:
-        """Answer the next question. The mirror sees a state before the asker does, as with the real client."""
+        """Answer the next question. The mirror sees a state before the asker does."""
         asked = await self.next(what)
         if isinstance(answer, SubState):
             self._seen(StateSeen, self._seen.mirror.position, 91, answer)
@@ -154,7 +154,7 @@ async def test_it_has_happened_when_dobby_shows_it(
 async def test_a_state_of_0_is_an_end(
     scene: Scene, verb: str, passing: SubState, wanted: SubState
 ) -> None:
-    """Dobby has no such container any more, and its signal has not come yet: the mirror still has it, in its last state."""
+    """Dobby has dropped the container, and its signal is still to come."""
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     for last_seen in (passing, wanted):
@@ -207,9 +207,7 @@ async def test_a_failure_without_a_signal_is_found_by_looking_again(
     for _ in range(3):
         await scene.dobby.answer("state", passing)
     await scene.dobby.answer("state", back)
-    if (
-        verb == "hibernate"
-    ):  # Awoken may be signalled a moment after the state has changed: asked once more, so that it is seen
+    if verb == "hibernate":  # Awoken may follow the state: the state is asked once more
         await scene.dobby.answer("state", back)
     with pytest.raises(DobbyRefused, match=f"accepted {verb}Container"):
         await change

@@ -1,4 +1,4 @@
-"""Configuration: durations as systemd writes them, errors that name file, key and what was expected."""
+"""The configuration: durations, and errors that name the file, the key and what was expected."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""The line in front of Dobby and the shared questions: order, freshness, and that nothing is kept of what is over."""
+"""The call queue and shared calls: order, freshness, and that nothing outlives its call."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ async def test_all_that_is_not_answered_is_in_the_line_once() -> None:
     out, held, waiting = PendingCall(STOP), PendingCall(STOP), PendingCall(LIST)
     for call in (out, held, waiting):
         line.join(call)
-    line.outstanding[asyncio.get_running_loop().create_future()] = line.waiting.popleft()
+    line.in_flight[asyncio.get_running_loop().create_future()] = line.waiting.popleft()
     everything = list(line)
     assert len(everything) == 3
     assert {id(call) for call in everything} == {id(call) for call in (out, held, waiting)}

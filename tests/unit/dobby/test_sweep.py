@@ -1,4 +1,4 @@
-"""The sweep, on a clock that the test moves: what it asks, how often, and when it leaves Dobby alone."""
+"""The sweep, on a clock that the test moves: what it asks, how often, and when it waits."""
 
 import asyncio
 import time
@@ -108,7 +108,7 @@ async def test_all_is_asked_once_an_interval(scene: Scene) -> None:
 
 
 async def test_a_state_of_0_is_followed_by_a_list(scene: Scene) -> None:
-    """Only a List that was asked after it tells Invalid from an end in progress; wherever in the order it was."""
+    """Only a later List tells Invalid from an end in progress."""
     for descriptor in (91, 45):
         scene.dobby.states = {descriptor: SubState.INVALID}
         assert await scene.later(INTERVAL + 0.1) == ["List", 91, 45, "fresh List"]

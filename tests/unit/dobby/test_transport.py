@@ -13,8 +13,8 @@ from ocibridge.dobby.protocol import (
     PAUSE,
     START_FROM_SPEC,
     STOP,
+    MalformedReply,
     Method,
-    NotAnAnswer,
     ReplyFailure,
     failure_of,
 )
@@ -143,7 +143,7 @@ async def test_leaving_before_ones_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "proven", "refusal"),
+    ("name", "text", "has_answered", "failure"),
     [
         (
             "ServiceUnknown",
@@ -192,9 +192,10 @@ async def test_leaving_before_ones_turn() -> None:
     ],
 )
 def test_what_an_error_tells_of_dobby(
-    name: str, text: str, proven: bool, refusal: ReplyFailure
+    name: str, text: str, has_answered: bool, failure: ReplyFailure
 ) -> None:
-    assert failure_of(ErrorReply(f"org.freedesktop.DBus.Error.{name}", text), proven) is refusal
+    error = ErrorReply(f"org.freedesktop.DBus.Error.{name}", text)
+    assert failure_of(error, has_answered=has_answered) is failure
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_what_an_error_tells_of_dobby(
     ],
 )
 def test_replies_that_are_no_answers(method: Method[Any], body: tuple[Any, ...]) -> None:
-    with pytest.raises(NotAnAnswer):
+    with pytest.raises(MalformedReply):
         method.decode(body)
 
 

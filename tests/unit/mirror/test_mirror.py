@@ -1,4 +1,4 @@
-"""The mirror: ids, descriptors, states, ends, and answers that are true only at their place (design 6)."""
+"""The mirror: ids, descriptors, states, ends, late answers (docs/design.md, The mirror)."""
 
 import itertools
 from typing import Any
@@ -137,7 +137,7 @@ def test_started_before_its_reply_and_started_once() -> None:
     assert seen(StartAnswered, 0, "a", 91) == []
     assert not seen.mirror.is_starting("a")
     assert seen(Listed, seen.mirror.position, ((91, "a"),)) == []
-    assert found(seen.mirror, "91").plan is BUNDLE
+    assert found(seen.mirror, "91").provenance is BUNDLE
 
 
 def test_a_reply_without_a_signal_is_enough() -> None:
@@ -179,7 +179,7 @@ def test_somebody_elses_start_of_the_same_id_is_of_unknown_origin() -> None:
     asked = seen.mirror.position
     seen(Started, 91, "a")
     assert seen(StartAnswered, asked, "a", 0) == [("corrected", "a")]
-    assert found(seen.mirror, "a").plan.origin is Origin.UNKNOWN
+    assert found(seen.mirror, "a").provenance.origin is Origin.UNKNOWN
 
 
 def test_a_restart_before_the_first_picture_is_no_news() -> None:
@@ -484,7 +484,7 @@ def test_what_was_known_before_our_restart() -> None:
     seen(DobbyAppeared)
     seen.mirror.recall({("a", 91): BUNDLE})
     seen(Listed, 0, ((91, "a"), (45, "b")))
-    assert (found(seen.mirror, "a").plan, found(seen.mirror, "b").plan.origin) == (
+    assert (found(seen.mirror, "a").provenance, found(seen.mirror, "b").provenance.origin) == (
         BUNDLE,
         Origin.UNKNOWN,
     )
@@ -492,11 +492,11 @@ def test_what_was_known_before_our_restart() -> None:
         {("c", 0): BUNDLE, ("d", 0): BUNDLE}
     )  # their starts were under way when we were stopped
     seen(Listed, seen.mirror.position, ((91, "a"), (45, "b"), (7, "c")))
-    assert found(seen.mirror, "c").plan is BUNDLE
-    assert seen.mirror.plans() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}
+    assert found(seen.mirror, "c").provenance is BUNDLE
+    assert seen.mirror.provenance() == {("a", 91): BUNDLE, ("c", 7): BUNDLE}
     seen(SnapshotTaken)  # "d" failed to start; a later container of that id is somebody else's
     seen(Started, 5, "d")
-    assert found(seen.mirror, "d").plan.origin is Origin.UNKNOWN
+    assert found(seen.mirror, "d").provenance.origin is Origin.UNKNOWN
 
 
 def test_memory_of_what_came_and_went_is_bounded() -> None:

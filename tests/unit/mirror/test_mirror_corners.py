@@ -1,4 +1,4 @@
-"""The mirror where two of its rules meet: each of these is the only test that notices a broken one."""
+"""The mirror where two of its rules meet."""
 
 import pytest
 
@@ -40,9 +40,9 @@ def test_a_container_that_a_list_found_before_the_reply_is_ours() -> None:
     seen.mirror.send_start("a", BUNDLE)
     asked = seen.mirror.position
     seen(Listed, asked, ((91, "a"),))
-    assert found(seen.mirror, "a").plan is not BUNDLE
+    assert found(seen.mirror, "a").provenance is not BUNDLE
     assert seen(StartAnswered, asked, "a", 91) == []  # nobody has been told of it yet
-    assert found(seen.mirror, "a").plan is BUNDLE
+    assert found(seen.mirror, "a").provenance is BUNDLE
     assert seen(StateSeen, seen.mirror.position, 91, SubState.PAUSED) == [
         ("started", "a", 91, "Paused")
     ]
@@ -116,7 +116,7 @@ def test_a_start_under_way_ends_with_dobby() -> None:
     assert not seen.mirror.is_starting("a")
     seen.mirror.observe(DobbyAppeared(":1.8"))
     seen.mirror.observe(Started(":1.8", 91, "a"))
-    assert found(seen.mirror, "a").plan is not BUNDLE
+    assert found(seen.mirror, "a").provenance is not BUNDLE
 
 
 def test_a_status_is_told_when_it_changes() -> None:
@@ -139,9 +139,9 @@ def test_starts_under_way_are_among_what_is_known_of_containers() -> None:
     """They are remembered across our own restart."""
     seen = Seen()
     seen.mirror.send_start("a", BUNDLE)
-    assert seen.mirror.plans() == {("a", 0): BUNDLE}
+    assert seen.mirror.provenance() == {("a", 0): BUNDLE}
     seen(StartAnswered, seen.mirror.position, "a", 91)
-    assert seen.mirror.plans() == {("a", 91): BUNDLE}
+    assert seen.mirror.provenance() == {("a", 91): BUNDLE}
 
 
 def test_the_first_who_asked_for_a_stop_is_the_one_who_is_named() -> None:
@@ -175,4 +175,4 @@ def test_what_was_known_of_one_dobbys_containers_is_not_believed_of_the_next() -
     seen(DobbyLost)
     seen.mirror.observe(DobbyAppeared(":1.8"))
     seen.mirror.observe(Listed(":1.8", seen.mirror.position, ((91, "a"),)))
-    assert found(seen.mirror, "a").plan is not BUNDLE
+    assert found(seen.mirror, "a").provenance is not BUNDLE

@@ -85,7 +85,7 @@ def test_no_journald(entries: JournalSocket, path: Path) -> None:
 
 
 async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket.socket) -> None:
-    """It holds nobody; when it goes on, what has waited comes in order, and what is lost is counted, at its place."""
+    """Nothing blocks; later the queued entries come in order, and lost ones are counted."""
     for number in range(200):
         entries.send((("MESSAGE", number),))
     heard: list[str] = []
@@ -99,8 +99,8 @@ async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket
     assert kept >= 50
     assert heard[:kept] == [f"MESSAGE={number}" for number in range(kept)]
     assert (
-        heard[kept]
-        == f"MESSAGE={200 - kept} entries of this log are lost here: journald accepted none for too long"
+        heard[kept] == f"MESSAGE={200 - kept} entries of this log are lost here: "
+        "journald accepted none for too long"
     )
     assert heard[-1] == "MESSAGE=last"
 
