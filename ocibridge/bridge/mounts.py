@@ -27,6 +27,8 @@ KERNEL: Final = ("proc", "sys", "dev")
 # By default Linux allows 100,000 mounts in a namespace.
 MAX_MOUNTINFO_BYTES: Final = 8 << 20
 ESCAPE: Final = re.compile(r"\\([0-7]{3})")
+DANGER: Final = "Dobby would delete files of this host"
+CONTAINS: Final = f"contains Dobby's mount tunnel (/tmp/{TUNNEL}*); {DANGER}"
 Identity = tuple[int, int]  # device and inode
 
 
@@ -39,6 +41,14 @@ class Host(NamedTuple):
 
 
 THIS_HOST = Host()
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo (proc(5))."""
+
+    device: str  # major:minor
+    root: str  # the directory of the file system that is mounted
+    point: str
 
 
 class Mounts:
@@ -89,6 +99,7 @@ def checked_source(source: str, recursive: bool, host: Host) -> str:
         mounts = list(_mounts(host.mountinfo))
         _check_left_behind(mounts, tmp)
         _check_place(named, resolved, own, tmp, host)
+        _check_file_system(named, resolved, tmp, mounts)
     except (OSError, ValueError) as error:
         raise_shortage(error, named)
         raise DobbyRefused(
@@ -124,22 +135,40 @@ def _check_place(named: str, resolved: str, own: Identity, tmp: str, host: Host)
             raise InvalidArgs(
                 f"{named}: lies in /{name}, from where nothing is mounted into containers"
             )
-    danger = "Dobby would delete files of this host"
     if any(part.startswith(TUNNEL) for part in resolved.split("/")):
-        raise InvalidArgs(f"{named}: lies in Dobby's mount tunnel; {danger}")
+        raise InvalidArgs(f"{named}: lies in Dobby's mount tunnel; {DANGER}")
     # All directories that contain tunnels: /tmp, /, and those between if /tmp is a symbolic link.
     around = {_identity(directory) for directory in (*_upwards(tmp), host.root)}
     if own in around:
-        raise InvalidArgs(f"{named}: contains Dobby's mount tunnel (/tmp/{TUNNEL}*); {danger}")
+        raise InvalidArgs(f"{named}: {CONTAINS}")
     tunnels = set(_tunnels(tmp))
     if any(_identity(directory) in tunnels for directory in _upwards(resolved)):
         raise InvalidArgs(
-            f"{named}: is a part of Dobby's mount tunnel under another path; {danger}"
+            f"{named}: is a part of Dobby's mount tunnel under another path; {DANGER}"
         )
 
 
-def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
-    for _, point in mounts:
+def _check_file_system(named: str, resolved: str, tmp: str, mounts: list[Mount]) -> None:
+    """Check by path in the file system: a bind mount on /tmp gives it other parents as well."""
+    source, tunnels = _location(resolved, mounts), _location(tmp, mounts)
+    if source is None or tunnels is None:
+        return  # our root directory is no mount (chroot), so mountinfo does not tell
+    if source[0] == tunnels[0] and _is_below(tunnels[1], source[1]):
+        raise InvalidArgs(f"{named}: {CONTAINS}")
+
+
+def _location(path: str, mounts: list[Mount]) -> tuple[str, str] | None:
+    """The device and the path in its file system. The last of equal mount points covers others."""
+    around = [mount for mount in reversed(mounts) if _is_below(path, mount.point)]
+    if not around:
+        return None
+    mount = max(around, key=lambda mount: len(mount.point))
+    rest = path[len(mount.point.rstrip("/")) :]
+    return mount.device, f"{mount.root.rstrip('/')}{rest}" or "/"
+
+
+def _check_left_behind(mounts: list[Mount], tmp: str) -> None:
+    for _, _, point in mounts:
         parts = (
             point.removeprefix(f"{tmp.rstrip('/')}/").split("/") if _is_below(point, tmp) else []
         )
@@ -151,9 +180,9 @@ def _check_left_behind(mounts: list[tuple[str, str]], tmp: str) -> None:
             )
 
 
-def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, str]]) -> str | None:
+def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[Mount]) -> str | None:
     below = (
-        [point for _, point in mounts if point != resolved and _is_below(point, resolved)]
+        [point for _, _, point in mounts if point != resolved and _is_below(point, resolved)]
         if recursive
         else []
     )
@@ -162,20 +191,20 @@ def _problem_of_mounts(resolved: str, recursive: bool, mounts: list[tuple[str, s
             f"{quoted(below[0])} is mounted below it, and Dobby cannot undo an rbind of that; "
             "use bind, or another source"
         )
-    if any(TUNNEL in root and _is_below(resolved, point) for root, point in mounts):
+    if any(TUNNEL in root and _is_below(resolved, point) for _, root, point in mounts):
         return "is a part of Dobby's mount tunnel, which is mounted there"
     return None
 
 
-def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
-    """(root within its file system, mount point) of each mount of our namespace (proc(5))."""
+def _mounts(mountinfo: str) -> Iterator[Mount]:
+    """All mounts of our namespace."""
     with Path(mountinfo).open("rb") as file:
         content = file.read(MAX_MOUNTINFO_BYTES + 1)
     if len(content) > MAX_MOUNTINFO_BYTES:
         raise ValueError(f"{mountinfo} is larger than {MAX_MOUNTINFO_BYTES >> 20} MiB")
     for line in os.fsdecode(content).split("\n")[:-1]:
-        _, _, _, root, point, _ = line.split(" ", 5)
-        yield _unescaped(root), _unescaped(point)
+        _, _, device, root, point, _ = line.split(" ", 5)
+        yield Mount(device, _unescaped(root), _unescaped(point))
 
 
 def _unescaped(text: str) -> str:

@@ -1,20 +1,16 @@
 """Which directories Dobby may be asked to mount, on a tree of plain files: nothing is mounted."""
 # ruff: noqa: S108 - /tmp is where Dobby has its tunnels
 
-import asyncio
 import errno
 import os
+import re
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from ocibridge.bridge import mounts
-from ocibridge.bridge.dobby_api import DobbyApi
-from ocibridge.bridge.lookup import Lookup
-from ocibridge.bridge.mounts import Host, Mounts, checked_source
-from ocibridge.errors import DobbyRefused, InvalidArgs, LimitsExceeded, NoSuchContainer, Timeout
-from ocibridge.model import Container
+from ocibridge.bridge.mounts import Host, checked_source
+from ocibridge.errors import DobbyRefused, InvalidArgs, LimitsExceeded
 
 
 class Machine:
@@ -32,12 +28,21 @@ class Machine:
         self.host = Host(str(self.root), str(self.root / "tmp"), str(self.mountinfo))
 
     def mounted(self, *points: str, root: str = "/") -> None:
-        """Each is below the machine's root, as mountinfo writes it."""
+        """Each is below the machine's root, and a file system of its own."""
+        self.bound(*((f"98:{minor}", root, point) for minor, point in enumerate(points)))
+
+    def bound(self, *mounts: tuple[str, str, str]) -> None:
+        """As mountinfo writes it: device, root in its file system, point below our root."""
         lines = (
-            f"36 35 98:0 {root} {self.root}{point} rw,noatime master:1 - ext4 /dev/root rw\n"
-            for point in points
+            f"36 35 {device} {root} {self.root}{point} rw,noatime master:1 - ext4 /dev/root rw\n"
+            for device, root, point in mounts
         )
         self.mountinfo.write_text("".join(lines))
+
+    @property
+    def tmp_point(self) -> str:
+        """The resolved /tmp, below the machine's root."""
+        return str(self.tmp).removeprefix(str(self.root))
 
     def check(self, source: str, *, recursive: bool = False) -> str:
         """What is mounted, below the machine's root."""
@@ -156,6 +161,41 @@ def test_a_bind_mount_of_a_tunnel_that_we_cannot_enter(machine: Machine) -> None
     assert "is mounted there" in machine.refusal("/srv/data/below")
 
 
+@pytest.mark.parametrize("source", ["/opt", "/opt/tmp"])
+def test_what_is_bound_on_tmp(machine: Machine, source: str) -> None:
+    """/opt/tmp is mounted on /tmp, so the tunnels are in /opt/tmp as well."""
+    for name in ("tmp/own", "tmp/.hostmnttunnel-app", "tmpfiles"):
+        (machine.root / "opt" / name).mkdir(parents=True)
+    machine.bound(("98:0", "/", ""), ("98:0", "/opt/tmp", machine.tmp_point))
+    assert "contains Dobby's mount tunnel (/tmp/.hostmnttunnel-*)" in machine.refusal(source)
+    assert "lies in Dobby's mount tunnel" in machine.refusal("/opt/tmp/.hostmnttunnel-app")
+    assert machine.check("/opt/tmp/own") == "/opt/tmp/own"
+    assert machine.check("/opt/tmpfiles") == "/opt/tmpfiles"
+
+
+def test_a_part_of_a_file_system_as_root_directory(machine: Machine) -> None:
+    """All of the file system is mounted at /srv; the root directory is @ in it."""
+    (machine.root / "srv/@").mkdir()
+    machine.bound(("0:40", "/@", ""), ("0:40", "/", "/srv"))
+    assert "contains Dobby's mount tunnel" in machine.refusal("/srv")
+    assert "contains Dobby's mount tunnel" in machine.refusal("/srv/@")
+    assert machine.check("/srv/data") == "/srv/data"
+
+
+@pytest.mark.parametrize("last", ["98:0", "98:1"])
+def test_of_two_mounts_on_one_directory_the_last_counts(machine: Machine, last: str) -> None:
+    (machine.root / "opt/tmp").mkdir(parents=True)
+    first = "98:1" if last == "98:0" else "98:0"
+    machine.bound(
+        ("98:0", "/", ""),
+        *((device, "/opt/tmp", machine.tmp_point) for device in (first, last)),
+    )
+    if last == "98:0":
+        assert "contains Dobby's mount tunnel" in machine.refusal("/opt")
+    else:
+        assert machine.check("/opt") == "/opt"
+
+
 @pytest.mark.parametrize(
     ("written", "shown"),
     [
@@ -179,7 +219,7 @@ def test_rbind_of_what_has_none_below_it(machine: Machine) -> None:
 
 @pytest.mark.parametrize("below", ["", "/deep", "/a\\040b", "//deleted"])
 def test_a_mount_left_in_any_tunnel(machine: Machine, below: str) -> None:
-    tmp = str(machine.tmp).removeprefix(str(machine.root))
+    tmp = machine.tmp_point
     point = f"{tmp}/.hostmnttunnel-other/tmpdir{below}"
     machine.mounted("/", point)
     with pytest.raises(DobbyRefused, match=r"\.hostmnttunnel-other/tmpdir"):
@@ -187,7 +227,7 @@ def test_a_mount_left_in_any_tunnel(machine: Machine, below: str) -> None:
 
 
 def test_the_mounts_that_dobby_always_has(machine: Machine) -> None:
-    tmp = str(machine.tmp).removeprefix(str(machine.root))
+    tmp = machine.tmp_point
     machine.mounted(
         tmp,
         f"{tmp}/.hostmnttunnel-other",
@@ -219,98 +259,6 @@ def test_no_descriptor_left(machine: Machine, monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_the_mounts_of_this_machine_can_be_read() -> None:
-    assert any(point == "/" for _, point in mounts._mounts(mounts.THIS_HOST.mountinfo))
-
-
-# One at a time.
-
-
-class OneDobby:
-    """Answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, asyncio.Future[Any]]] = []
-        self._news = asyncio.Event()
-        self.has_ended = False
-
-    def present(self, container: Container, _: str) -> Container:
-        if self.has_ended:
-            raise NoSuchContainer("it has ended")
-        return container
-
-    def mount(self, _container: Container, source: str, *_: Any) -> asyncio.Future[bool]:
-        return self._ask(f"mount {source}")
-
-    def refresh(self, *, fresh: bool) -> asyncio.Future[Any]:
-        return self._ask(f"list {fresh}")
-
-    def _ask(self, what: str) -> asyncio.Future[Any]:
-        self.asked.append((what, asyncio.get_running_loop().create_future()))
-        self._news.set()
-        return self.asked[-1][1]
-
-    async def until_asked(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.asked) < count:
-                self._news.clear()
-                await self._news.wait()
-
-
-@pytest.fixture
-def dobby() -> OneDobby:
-    return OneDobby()
-
-
-def mounting(dobby: OneDobby, machine: Machine) -> Mounts:
-    return Mounts(cast("Lookup", dobby), cast("DobbyApi", dobby), machine.host)
-
-
-async def test_a_mount_is_checked_when_the_one_before_it_is_over(
-    machine: Machine, dobby: OneDobby
-) -> None:
-    through, source = mounting(dobby, machine), str(machine.root / "srv/data")
-    first, second = (
-        asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], ""))
-        for _ in range(2)
-    )
-    await dobby.until_asked(1)
-    machine.mounted(f"{machine.tmp}/.hostmnttunnel-a/tmpdir".removeprefix(str(machine.root)))
-    dobby.asked[0][1].set_result(True)
-    assert await first is True
-    with pytest.raises(DobbyRefused, match="earlier mount"):
-        await second
-    assert [what for what, _ in dobby.asked] == [f"mount {source}"]
-
-
-async def test_a_container_that_ends_while_the_source_is_looked_at(
-    machine: Machine, dobby: OneDobby
-) -> None:
-    """Its descriptor may be another container's by now."""
-    dobby.has_ended = True
-    with pytest.raises(NoSuchContainer):
-        await mounting(dobby, machine).mount(
-            Container("a", 1), str(machine.root / "srv/data"), "/x", ["bind"], ""
-        )
-    assert dobby.asked == []
-
-
-@pytest.mark.parametrize("how", ["timed out", "given up"])
-async def test_a_mount_without_an_answer_is_waited_for_by_the_next(
-    machine: Machine, dobby: OneDobby, how: str
-) -> None:
-    through, source = mounting(dobby, machine), str(machine.root / "srv/data")
-    first = asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], ""))
-    await dobby.until_asked(1)
-    if how == "timed out":
-        dobby.asked[0][1].set_exception(Timeout("no answer"))
-    else:
-        first.cancel()
-    await asyncio.wait([first])
-    second = asyncio.create_task(through.mount(Container("a", 1), source, "/y", ["bind"], ""))
-    await dobby.until_asked(2)
-    assert dobby.asked[1][0] == "list True"
-    dobby.asked[1][1].set_result(None)
-    await dobby.until_asked(3)
-    dobby.asked[2][1].set_result(False)
-    assert await second is False
-    assert [what.split()[0] for what, _ in dobby.asked] == ["mount", "list", "mount"]
+    found = list(mounts._mounts(mounts.THIS_HOST.mountinfo))
+    assert any(mount.point == "/" for mount in found)
+    assert all(re.fullmatch("[0-9]+:[0-9]+", mount.device) for mount in found)
