@@ -40,8 +40,10 @@ class Callers:
             await asyncio.shield(self._met[sender][1])
 
     def when_known(self, caller: Caller, done: Callable[[Caller], None]) -> None:
-        """Call `done` when the caller's user becomes known; never, if the caller leaves first."""
-        self._when_known[caller] = done
+        """Call `done` when the caller's user becomes known; never, if the caller has left."""
+        met = self._met.get(caller.sender)
+        if met is not None and met[0] is caller and not met[1].done():
+            self._when_known[caller] = done
 
     async def _ask(self, caller: Caller) -> None:
         try:

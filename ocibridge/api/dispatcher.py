@@ -50,7 +50,9 @@ class CallerWatch:
         """The result of `work`. Raises Timeout if the caller leaves first, LimitsExceeded."""
         waiting = asyncio.ensure_future(work)  # awaited here; its errors are the caller's
         try:
-            await asyncio.wait([waiting], timeout=SHORT_SECONDS)
+            # A caller that is not known yet may have left already, and takes a place of few.
+            is_known = call.caller is not None and call.caller.uid != UNKNOWN_UID
+            await asyncio.wait([waiting], timeout=SHORT_SECONDS if is_known else 0)
             if not waiting.done():
                 await self._stay(call, waiting)
         except ErrorReply as error:
@@ -69,6 +71,10 @@ class CallerWatch:
                 waiting.cancel()
 
         await self._callers.known(call.sender)
+        if call.caller is not None and call.caller.uid == UNKNOWN_UID:
+            waiting.cancel()  # the bus no longer knows the caller
+            await asyncio.wait([waiting])
+            return
         self._admission.check_stay(call)
         await self._names.watch(call.sender, owner_changed)
         try:

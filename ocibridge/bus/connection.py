@@ -259,10 +259,10 @@ class Bus:
         await self.driver("ReleaseName", "s", name)
 
     def close(self) -> None:
-        """Flush and close the connection."""
-        self._connection.close()
+        """Close the connection. What the bus has not read from us yet is lost."""
         if self._pump is not None:
             self._pump.detach()
+        self._connection.close()
 
 
 def _reason(failure: Exception) -> str:

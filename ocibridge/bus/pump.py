@@ -23,6 +23,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Final
 
 from sdbus import sd_bus_internals as sd
@@ -42,6 +43,10 @@ ADVANCE_SECONDS: Final = 0.03
 MAX_BACKLOG: Final = 32 << 10
 BYTES_A_SECOND: Final = 10e6
 BACKLOG_ADVANCE_SECONDS: Final = 0.01
+# How long (seconds) after a message of anybody else the input counts as contended.
+CONTENDED_SECONDS: Final = 0.1
+# How often (seconds) the connections in debt are counted.
+COUNT_SECONDS: Final = 0.02
 # Connections whose use is remembered; beyond them the oldest is forgotten.
 MAX_ACCOUNTS: Final = 256
 
@@ -85,6 +90,9 @@ class Pump:
         self._budgets = Budgets(time.perf_counter)
         self._charged = b""  # sender of the call that the bus library is answering now
         self._backlog_before = 0
+        self._contended_until = 0.0
+        self._drained = 0  # how often the input was empty
+        self._drained_before: dict[bytes, int] = {}  # by sender, at its last answer
         self._checks: dict[tuple[str, str, str], Check] = {}
         self._dropped: set[tuple[str, str]] = set()
         self._kept: list[object] = []  # sd-bus holds pointers to these
@@ -108,8 +116,9 @@ class Pump:
         return pump
 
     def detach(self) -> None:
-        """Stop driving: the connection is about to be closed."""
+        """Stop driving, before the connection is closed and its descriptor invalid."""
         _pumps.pop(id(self._connection), None)
+        self._watch(0)
 
     def check_writes(self, path: str, interface: str, name: str, check: Check) -> None:
         """Refuse values that `check` refuses for that property, with its text.
@@ -121,26 +130,36 @@ class Pump:
     def run(self) -> None:
         """Process one turn of what has arrived, and send pending output."""
         until = time.perf_counter() + TURN_SECONDS
-        for _ in range(TURN_MESSAGES):
-            began = time.perf_counter()
-            if began > until:
-                break
-            result = self._sd_bus_process(self._bus, None)
-            if self._charged:
-                self._charge(time.perf_counter() - began)
-            if result <= 0:
-                self.update_watchers()
-                if result not in {0, -errno.ECONNRESET, -errno.ENOTCONN}:
-                    raise OSError(-result, os.strerror(-result))
-                return
-        self.update_watchers()
-        self._schedule_turn()
+        result = 1
+        try:
+            for _ in range(TURN_MESSAGES):
+                began = time.perf_counter()
+                if began > until:
+                    break
+                result = self._sd_bus_process(self._bus, None)
+                if result <= 0:
+                    self._drained += result == 0
+                    break
+                if self._charged:
+                    self._charge(time.perf_counter() - began)
+                else:
+                    self._contended_until = began + CONTENDED_SECONDS
+        finally:  # an exception of a property's getter passes through sd_bus_process
+            self._charged = b""
+            self.update_watchers()
+        if result > 0:
+            self._schedule_turn()
+        elif result not in {0, -errno.ECONNRESET, -errno.ENOTCONN}:
+            raise OSError(-result, os.strerror(-result))
 
     def _charge(self, seconds: float) -> None:
         """Charge the bus library's answer to the sender."""
         if self._backlog_before > MAX_BACKLOG:
             seconds += max(0, self._backlog() - self._backlog_before) / BYTES_A_SECOND
         self._budgets.charge(self._charged, seconds)
+        self._drained_before[self._charged] = self._drained
+        if len(self._drained_before) > MAX_ACCOUNTS:
+            self._drained_before.pop(next(iter(self._drained_before)))
         self._charged = b""
 
     def _schedule_turn(self) -> None:
@@ -158,18 +177,22 @@ class Pump:
         events = self._sd_bus_get_events(self._bus)
         if events == 0:  # there is work that no event of the socket will announce
             self._schedule_turn()
-        events = max(0, events)  # negative: closed
-        if events == self._struct.watched:
-            return
+        if max(0, events) != self._struct.watched:
+            # Closed, if negative: the descriptor may be invalid already.
+            with suppress(OSError) if events < 0 else nullcontext():
+                self._watch(max(0, events))
+
+    def _watch(self, events: int) -> None:
+        """Have the loop watch the socket for these events (poll(2))."""
         self._struct.watched = events
-        if events & select.POLLIN:
-            self._loop.add_reader(self._fd, self._connection.process)
-        else:
-            self._loop.remove_reader(self._fd)
         if events & select.POLLOUT:
             self._loop.add_writer(self._fd, self._connection.process)
         else:
             self._loop.remove_writer(self._fd)
+        if events & select.POLLIN:
+            self._loop.add_reader(self._fd, self._connection.process)
+        else:
+            self._loop.remove_reader(self._fd)
 
     # Calls that the bus library answers by itself.
 
@@ -214,19 +237,34 @@ class Pump:
         """Let the bus library answer the call if its sender has time left."""
         if not self._expects_reply(message):
             return HANDLED
+        return NOT_HANDLED if self._may_take_time(message) else self._refuse_too_many(message)
+
+    def _may_take_time(self, message: int) -> bool:
+        """Whether the sender has time left; then what follows is charged to it.
+
+        A sender is only refused if others wait: the bus has not read our replies yet, or there was
+        input all the time since the sender's last answer, and not from this sender alone.
+        """
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
         backlog = self._backlog()
-        advance = BACKLOG_ADVANCE_SECONDS if backlog > MAX_BACKLOG else ADVANCE_SECONDS
-        if self._budgets.is_spent(sender, advance):
-            return self._refuse(message, LIMITS_EXCEEDED, TOO_MANY)
+        is_busy = (
+            self._drained_before.get(sender) == self._drained
+            and time.perf_counter() < self._contended_until
+        )
+        if backlog > MAX_BACKLOG or is_busy:
+            advance = BACKLOG_ADVANCE_SECONDS if backlog > MAX_BACKLOG else ADVANCE_SECONDS
+            if self._budgets.is_spent(sender, advance):
+                return False
         self._charged, self._backlog_before = sender, backlog
-        return NOT_HANDLED
+        return True
 
     def _backlog(self) -> int:
         """Bytes that we have sent and the bus has not read yet."""
         return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def _check_set(self, message: int, _data: int, _error: int) -> int:
+        if not self._may_take_time(message):
+            return self._refuse_too_many(message)
         reason = self._set_problem(message)
         return (
             NOT_HANDLED if reason is None else self._refuse(message, INVALID_ARGS, reason.encode())
@@ -235,7 +273,10 @@ class Pump:
     def _set_problem(self, message: int) -> str | None:
         """Why a call of Properties.Set is refused; None if sd-bus shall handle it."""
         library, text = self._library, ctypes.c_char_p()
-        if not self._checks or library.sd_bus_message_has_signature(message, b"ssv") <= 0:
+        path = library.sd_bus_message_get_path(message).decode()
+        if all(path != checked for checked, _, _ in self._checks):
+            return None
+        if library.sd_bus_message_has_signature(message, b"ssv") <= 0:
             return None
         words: list[str] = []
         for kind in "ssv":
@@ -244,10 +285,15 @@ class Pump:
             library.sd_bus_message_read_basic(message, b"s", ctypes.byref(text))
             words.append((text.value or b"").decode())
         library.sd_bus_message_rewind(message, 1)
-        check = self._checks.get((library.sd_bus_message_get_path(message).decode(), *words[:2]))
+        check = self._checks.get((path, *words[:2]))
         if check is None or len(words) < len("ssv"):
             return None
         return check(words[2], (library.sd_bus_message_get_sender(message) or b"").decode())
+
+    def _refuse_too_many(self, message: int) -> int:
+        if self._expects_reply(message):
+            return self._refuse(message, LIMITS_EXCEEDED, TOO_MANY)
+        return HANDLED
 
     def _refuse(self, message: int, name: bytes, text: bytes) -> int:
         self._library.sd_bus_reply_method_error(message, ctypes.byref(sd_bus.Error(name, text, 0)))
@@ -255,15 +301,25 @@ class Pump:
 
 
 class Budgets:
-    """How much of our time each connection has used: a token bucket for each, in seconds."""
+    """How much of our time each connection has used: a token bucket for each, in seconds.
+
+    Connections in debt divide one share and one advance, so that more connections get no more.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._spent: dict[bytes, tuple[float, float]] = {}  # seconds spent, and as of when
+        self._debtors = 1
+        self._counted_at = 0.0
 
     def is_spent(self, sender: bytes, advance: float) -> bool:
-        """Whether that connection has used up its share and its advance."""
-        return sender in self._spent and self._debt(sender) > advance
+        """Whether that connection has used up its part of the share and of the advance."""
+        if sender not in self._spent:
+            return False
+        if self._now() - self._counted_at > COUNT_SECONDS:
+            self._counted_at = self._now()
+            self._debtors = max(1, sum(self._debt(each) > 0 for each in self._spent))
+        return self._debt(sender) > advance / self._debtors
 
     def charge(self, sender: bytes, seconds: float) -> None:
         """Add to what that connection has used."""
@@ -273,7 +329,7 @@ class Budgets:
 
     def _debt(self, sender: bytes) -> float:
         spent, at = self._spent.get(sender, (0.0, self._now()))
-        return max(0.0, spent - (self._now() - at) * SHARE)
+        return max(0.0, spent - (self._now() - at) * SHARE / self._debtors)
 
 
 # python-sdbus looks the method up by name each time that it registers it.

@@ -10,6 +10,7 @@ import pytest
 from ocibridge.api import admission
 from ocibridge.bus.connection import Bus
 from ocibridge.config.schema import Limits
+from ocibridge.names import INTERFACE, OBJECT_PATH
 from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
@@ -179,3 +180,36 @@ async def test_all_waits_together_are_bounded_and_take_no_other_turn(
     )
     for other in others:
         other.bus.close()
+
+
+async def test_callers_that_have_left_keep_no_places(
+    address: str, client: Client, start_dobby: StartDobby, start_bridge: StartBridge
+) -> None:
+    """A wait of a caller that left before it was identified ends at once, and nothing is kept."""
+    start_dobby()
+    daemon = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    kept = []  # python-sdbus stops watching the descriptor, perhaps another's by then, at the end
+    for _ in range(5):
+        kept.append(gone := await Bus.open(address))
+        waits = [
+            gone.call(
+                "org.rdk.OCIContainer",
+                OBJECT_PATH,
+                INTERFACE,
+                "waitForState",
+                "sst",
+                f"x{n}",
+                "Running",
+                0,
+            )
+            for n in range(60)
+        ]
+        gone.close()
+        assert len(waits) == 60
+    admission, callers = daemon._dispatcher._admission, daemon._dispatcher._callers
+    async with asyncio.timeout(15):
+        while daemon._dispatcher._under_way:
+            await client.oci("listContainers")
+    assert admission._of_caller == {}
+    assert callers._when_known == {}

@@ -12,7 +12,7 @@ from sdbus import sd_bus_internals as sd
 
 from ocibridge.bus import pump, sd_bus
 from ocibridge.bus.connection import Bus, ErrorReply
-from ocibridge.bus.pump import ADVANCE_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
+from ocibridge.bus.pump import ADVANCE_SECONDS, COUNT_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
 from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
 from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
@@ -99,7 +99,8 @@ async def test_a_burst_does_not_keep_the_loop(
 async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
+    monkeypatch.setattr(pump, "MAX_BACKLOG", -1)  # as if others waited
+    monkeypatch.setattr(pump, "BACKLOG_ADVANCE_SECONDS", 1e-9)
     monkeypatch.setattr(pump, "SHARE", 0.0)
     other = Client(await Bus.open(address))
     assert await other.objects() == {}
@@ -122,6 +123,48 @@ async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     assert await oci.oci("listContainers") == []
     third.bus.close()
     other.bus.close()
+
+
+async def test_a_sender_that_awaits_each_reply_is_never_refused(
+    oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one call in flight it delays nobody, whatever its answers cost."""
+    monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
+    monkeypatch.setattr(pump, "SHARE", 0.0)
+    assert await oci.oci("listContainers") == []
+    other = Client(await Bus.open(address))
+    for _ in range(50):
+        assert await other.objects() == {}
+    other.bus.close()
+
+
+async def test_a_sender_that_is_alone_is_not_refused(
+    oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many calls in flight delay nobody either, if nobody else calls."""
+    monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
+    monkeypatch.setattr(pump, "SHARE", 0.0)
+    monkeypatch.setattr(pump, "CONTENDED_SECONDS", 0.0)
+    assert await oci.oci("listContainers") == []
+    other = Client(await Bus.open(address))
+    assert (
+        await asyncio.gather(*(other.property("ContainerCount") for _ in range(100))) == [0] * 100
+    )
+    other.bus.close()
+
+
+def test_connections_in_debt_divide_the_share_and_the_advance() -> None:
+    clock = Clock()
+    budgets = Budgets(clock)
+    for sender in (b":1.1", b":1.2"):
+        budgets.charge(sender, ADVANCE_SECONDS * 0.9)
+    clock.now += COUNT_SECONDS * 1.01
+    assert budgets.is_spent(b":1.1", ADVANCE_SECONDS)  # of half of it
+    assert budgets.is_spent(b":1.2", ADVANCE_SECONDS)
+    alone = Budgets(clock)
+    alone.charge(b":1.1", ADVANCE_SECONDS * 0.9)
+    clock.now += COUNT_SECONDS * 1.01
+    assert not alone.is_spent(b":1.1", ADVANCE_SECONDS)
 
 
 @pytest.mark.usefixtures("unchecked")
