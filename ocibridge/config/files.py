@@ -1,4 +1,4 @@
-"""Finds and merges the configuration files (docs/design.md, Configuration; UAPI.6)."""
+"""Find and merge the configuration files, as UAPI.6 says (docs/design.md, Configuration)."""
 
 import os
 from collections.abc import Iterable, Sequence
