@@ -11,6 +11,8 @@ the order in which the mirror emits them, and reaches:
 6. the waiters of waitForState;
 7. the status line.
 
+The end of a container that was never announced (`UnannouncedEnd`) passes 1, 2 and 5 without effect.
+
 A consumer may read the mirror, which has applied the event already. It must not call
 `Mirror.observe` before `on_event` has returned: the next event would overtake this one.
 """

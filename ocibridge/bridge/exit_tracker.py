@@ -9,7 +9,13 @@ from typing import Final
 from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.errors import BridgeError, NoSuchContainer
-from ocibridge.mirror.events import ContainerEnded, EndHeld, EndUnconfirmed, Event
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    EndHeld,
+    EndUnconfirmed,
+    Event,
+    UnannouncedEnd,
+)
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import EndConfirmed, HoldOver
 from ocibridge.model import Container, Exit
@@ -40,6 +46,7 @@ class ExitTracker:
         self._checks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._holds: dict[tuple[str, int], tuple[asyncio.TimerHandle, HoldOver]] = {}
         self._exits: dict[str, Exit] = {}  # oldest first
+        self._is_leaving = False
 
     def end_of(self, container: Container) -> "asyncio.Future[Exit]":
         """Done when this container has ended. Cancelling it affects no other caller."""
@@ -63,7 +70,11 @@ class ExitTracker:
         return known
 
     def release_all(self) -> None:
-        """Announce all ends that are being held back, before ocibridge leaves the bus itself."""
+        """Announce all ends that are being held back, before ocibridge leaves the bus itself.
+
+        From now on no end is held back: there may be no time left to announce it.
+        """
+        self._is_leaving = True
         for key in list(self._holds):
             self._hold_over(key)
 
@@ -75,15 +86,20 @@ class ExitTracker:
             case EndHeld():
                 self._end_held(event)
             case ContainerEnded():
+                self._record(event)
+                self._ended(event)
+            case UnannouncedEnd():
                 self._ended(event)
             case _:
                 pass
 
-    def _ended(self, event: ContainerEnded) -> None:
+    def _record(self, event: ContainerEnded) -> None:
         self._exits.pop(event.id, None)
         self._exits[event.id] = event.exit
         if len(self._exits) > MAX_REMEMBERED:
             self._exits.pop(next(iter(self._exits)))
+
+    def _ended(self, event: ContainerEnded | UnannouncedEnd) -> None:
         self._drop_hold((event.id, event.descriptor))
         awaited = self._awaited.pop((event.id, event.descriptor), None)
         if awaited is not None:
@@ -116,11 +132,14 @@ class ExitTracker:
         self._mirror.observe(EndConfirmed(owner, event.id, event.descriptor, event.at))
 
     def _end_held(self, event: EndHeld) -> None:
-        """Hold the end back until Dobby has had time to leave; not if somebody waits for it."""
+        """Hold the end back until Dobby has had time to leave.
+
+        Not if somebody waits for it, or if ocibridge is about to leave itself.
+        """
         key = event.id, event.descriptor
         self._drop_hold(key)
         over = HoldOver(self._mirror.owner or "", event.id, event.descriptor, event.at)
-        seconds = 0 if self._waiters.concern(*key) else HOLD_SECONDS
+        seconds = 0 if self._is_leaving or self._waiters.concern(*key) else HOLD_SECONDS
         # Also 0 seconds go through the loop: an event must not lead to an observation at once.
         timer = asyncio.get_running_loop().call_later(seconds, self._hold_over, key)
         self._holds[key] = timer, over

@@ -17,6 +17,7 @@ from ocibridge.mirror.events import (
     PendingStartsChanged,
     StateChanged,
     StatusChanged,
+    UnannouncedEnd,
 )
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus, State, SubState
@@ -83,7 +84,7 @@ class StateWaiters:
             case ContainerStarted() | StateChanged():
                 for waiter in self._of(event.id, event.descriptor):
                     waiter.see(event.substate)
-            case ContainerEnded():
+            case ContainerEnded() | UnannouncedEnd():
                 for waiter in self._of(event.id, event.descriptor):
                     waiter.reach(State.STOPPED.value)
             case PendingStartsChanged() if self._mirror.find(event.id) is None:

@@ -13,7 +13,13 @@ from ocibridge.dobby.protocol import Method
 from ocibridge.dobby.status_texts import status_text
 from ocibridge.dobby.transport import Transport
 from ocibridge.errors import DobbyUnavailable
-from ocibridge.mirror.events import ContainerEnded, ContainerFound, Event, StatusChanged
+from ocibridge.mirror.events import (
+    ContainerEnded,
+    ContainerFound,
+    Event,
+    StatusChanged,
+    UnannouncedEnd,
+)
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.mirror.observations import Listed, StartAnswered, StateSeen
 from ocibridge.model import Container, DobbyStatus, SubState
@@ -43,7 +49,7 @@ class DobbyClient:
                 # the next snapshot has it.
                 with suppress(DobbyUnavailable):
                     self.state(event.descriptor)
-            case ContainerEnded():
+            case ContainerEnded() | UnannouncedEnd():
                 self._states.pop(event.descriptor, None)
             case _:
                 pass

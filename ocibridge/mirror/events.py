@@ -106,6 +106,19 @@ class ContainerEnded:
     exit: Exit
 
 
+@dataclass(frozen=True, slots=True)
+class UnannouncedEnd:
+    """A container that was never announced has ended: a List found it, and its state was unknown.
+
+    Only for those inside ocibridge who wait for that end; clients and the journal have not been
+    told of the container.
+    """
+
+    id: str
+    descriptor: int
+    exit: Exit
+
+
 Event = (
     StatusChanged
     | PendingStartsChanged
@@ -117,4 +130,5 @@ Event = (
     | EndUnconfirmed
     | EndHeld
     | ContainerEnded
+    | UnannouncedEnd
 )

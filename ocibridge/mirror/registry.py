@@ -17,6 +17,7 @@ from ocibridge.mirror.events import (
     Event,
     ProvenanceCorrected,
     StateChanged,
+    UnannouncedEnd,
 )
 from ocibridge.model import (
     Caller,
@@ -195,13 +196,15 @@ class ContainerRegistry:
             return
         del self._by_id[container.id]
         del self._by_descriptor[container.descriptor]
-        if container.announced is not None:
+        is_reported = container.unconfirmed_at is not None or container.wait_status is not None
+        if is_reported and not (gone is Reason.DOBBY_GONE and container.held_at is not None):
+            gone = None
+        record = self._exit(container, gone)
+        former, container.announced = container.announced, None
+        if former is None:
+            self._emit(UnannouncedEnd(container.id, container.descriptor, record))
+        else:
             self.count -= 1
-            former, container.announced = container.announced, None
-            is_reported = container.unconfirmed_at is not None or container.wait_status is not None
-            if is_reported and not (gone is Reason.DOBBY_GONE and container.held_at is not None):
-                gone = None
-            record = self._exit(container, gone)
             self._emit(ContainerEnded(container.id, container.descriptor, former, record))
 
     def _exit(self, container: Container, gone: Reason | None) -> Exit:

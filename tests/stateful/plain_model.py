@@ -63,6 +63,7 @@ class PlainModel:
         self.things: dict[str, Thing] = {}
         self.starting: dict[str, Origin] = {}
         self.ends: list[tuple[Any, ...]] = []
+        self.unannounced_ends: list[tuple[str, int]] = []
         self.serial = 0
         self.open: list[Question] = []
 
@@ -120,6 +121,7 @@ class PlainModel:
     def end(self, thing: Thing, how: str) -> None:
         del self.things[thing.name]
         if not thing.announced:
+            self.unannounced_ends.append((thing.name, thing.number))
             return
         killed = thing.status is not None and 0 < thing.status & 0x7F < 0x7F
         exited = (

@@ -46,6 +46,7 @@ class MirrorMachine(World):
         self.fresh: list[Any] = []
         self.stops: list[tuple[Container, StopRequest, Any]] = []
         self.ends: list[tuple[Any, ...]] = []
+        self.unannounced_ends: list[tuple[str, int]] = []
         self.snapshot_left = -1
         self.observer = Observer()
         self.bus = FakeBus(self.observer)
@@ -65,6 +66,8 @@ class MirrorMachine(World):
                 self.ends.append(
                     (event.id, event.descriptor, e.reason, e.wait_status, who, e.failure_code)
                 )
+            case events.UnannouncedEnd():
+                self.unannounced_ends.append((event.id, event.descriptor))
             case events.EndUnconfirmed() | events.EndHeld() | events.ContainerFound():
                 self.fresh.append(event)
             case _:
@@ -305,6 +308,7 @@ class MirrorMachine(World):
             self.model.count(),
         )
         assert self.ends == self.model.ends
+        assert self.unannounced_ends == self.model.unannounced_ends
 
     @invariant()
     def announcements_match_the_objects(self) -> None:

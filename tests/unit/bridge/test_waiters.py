@@ -9,7 +9,16 @@ import pytest
 
 from ocibridge.bridge.waiters import ANY, StateWaiter
 from ocibridge.errors import BridgeError, DobbyUnavailable
-from ocibridge.mirror.observations import DobbyLost, StartAnswered, StateSignal, StatusSeen, Stopped
+from ocibridge.mirror.observations import (
+    DobbyLost,
+    EndConfirmed,
+    Listed,
+    StartAnswered,
+    StateSeen,
+    StateSignal,
+    StatusSeen,
+    Stopped,
+)
 from ocibridge.model import Caller, DobbyStatus, SubState
 from tests.unit.bridge.test_transitions import Told
 from tests.unit.mirror.test_mirror import BUNDLE, found
@@ -93,6 +102,22 @@ async def test_an_end_ends_each_wait_of_that_container_and_no_other(
     scene(Stopped, 91, "a")
     assert [word(wait) for wait in mine] == ["Stopped"] * 4
     assert [word(wait) for wait in others] == [""] * 3
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+async def test_the_end_of_what_was_never_announced_ends_each_wait(
+    scene: Scene, signalled: bool
+) -> None:
+    """A List found it, and it was gone before its state was known."""
+    scene(Listed, scene.mirror.position, ((91, "a"), (45, "b")))
+    waits = [scene.wait("b", "Stopped"), scene.wait("45", "Running"), scene.wait("a", "Stopped")]
+    scene(StateSeen, scene.mirror.position, 45, SubState.INVALID)
+    if signalled:
+        scene(Stopped, 45, "b")
+    scene(Listed, scene.mirror.position, ((91, "a"),))
+    if not signalled:
+        scene(EndConfirmed, "b", 45, scene.mirror.position)
+    assert [word(wait) for wait in waits] == ["Stopped", "Stopped", ""]
 
 
 async def test_a_container_that_comes_reaches_running(scene: Scene) -> None:

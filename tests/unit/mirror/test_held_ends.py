@@ -174,7 +174,7 @@ def test_a_second_status_counts() -> None:
     assert seen(Stopped, 91, "a") == [("ended", "a", 91, "exited")]
 
 
-def test_what_was_never_announced_ends_in_silence() -> None:
+def test_what_was_never_announced_ends_unannounced() -> None:
     seen = Seen()
     events: list[Any] = seen(Listed, seen.mirror.position, ((91, "a"),))
     assert events == [("found", "a", 91)]
@@ -182,5 +182,5 @@ def test_what_was_never_announced_ends_in_silence() -> None:
     at = seen.mirror.position
     seen(Stopped, 91, "a")
     seen(Listed, seen.mirror.position, ())
-    assert seen(HoldOver, "a", 91, at) == []
+    assert seen(HoldOver, "a", 91, at) == [("ended unannounced", "a", 91, "crashed")]
     assert (seen.mirror.find("a"), seen.mirror.count, len(seen.mirror._registry)) == (None, 0, 0)

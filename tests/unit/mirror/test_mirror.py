@@ -47,6 +47,8 @@ def short(event: events.Event) -> tuple[Any, ...]:  # noqa: C901 - one line for 
             return "held", event.id, event.descriptor, event.at
         case events.ContainerEnded():
             return "ended", event.id, event.descriptor, event.exit.reason
+        case events.UnannouncedEnd():
+            return "ended unannounced", event.id, event.descriptor, event.exit.reason
         case events.ProvenanceCorrected():
             return "corrected", event.id
         case events.PendingStartsChanged():
@@ -459,11 +461,13 @@ def test_a_restart_is_no_end_and_its_status_is_none_of_the_next() -> None:
     assert (seen.last().exit.reason, seen.last().exit.wait_status) == ("exited", None)
 
 
-def test_what_is_found_and_gone_before_it_was_announced_is_no_news() -> None:
+def test_what_is_found_and_gone_before_it_was_announced_ends_unannounced() -> None:
     seen = Seen()
     seen(Listed, seen.mirror.position, ((91, "a"),))
     seen(Listed, seen.mirror.position, ())
-    assert seen(EndConfirmed, "a", 91, seen.mirror.position) == []
+    assert seen(EndConfirmed, "a", 91, seen.mirror.position) == [
+        ("ended unannounced", "a", 91, "lost")
+    ]
     ready = Seen(ready=False)
     ready(DobbyAppeared)
     ready(Listed, 0, ((91, "a"),))
