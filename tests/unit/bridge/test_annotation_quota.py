@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from ocibridge.bridge.annotation_quota import OVERHEAD_BYTES, MAX_BYTES, AnnotationQuota
+from ocibridge.bridge.annotation_quota import MAX_BYTES, OVERHEAD_BYTES, AnnotationQuota
 from ocibridge.errors import InvalidArgs
 from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Container

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ocibridge.bridge.bundles import CheckedBundle, Bundles
+from ocibridge.bridge.bundles import Bundles, CheckedBundle
 from ocibridge.bridge.dobby_api import DobbyApi
 from ocibridge.bridge.lookup import Lookup
 from ocibridge.bridge.start import Starter
