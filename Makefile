@@ -5,9 +5,9 @@ PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # Boots throwaway systems for test-system; not a part of this repository.
 SYSBOX ?= ../shared/tools/sysbox
-# systemd-python and dbus-python have no wheels, so Debian's packages are used. Tests call by busctl
-# (systemd) and gdbus (libglib2.0-bin). rst2man (docutils) and man are for the manual pages. uvloop is
-# optional: ocibridge uses it where it is installed.
+# systemd-python and dbus-python have no wheels, so Debian's packages are used. Tests call by
+# busctl (systemd) and gdbus (libglib2.0-bin). rst2man (docutils) and man are for the manual pages.
+# uvloop is optional: ocibridge uses it where it is installed.
 PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus python3-gi \
     python3-docutils dbus libglib2.0-bin systemd man-db
 BENCH_PACKAGES := gcc libc6-dev pkg-config libsystemd-dev python3-matplotlib
