@@ -1,4 +1,4 @@
-"""Finds and merges the configuration files (docs/design.md, Configuration; UAPI.6)."""
+"""Finds and merges the configuration files (UAPI.6; docs/design.md, Configuration)."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Which directories Dobby may be asked to mount, on a small machine of files alone: nothing is mounted."""
+"""Which directories Dobby may mount, on a host made of plain files; nothing is mounted."""
 # ruff: noqa: S108 - /tmp is where Dobby has its tunnels
 
 import asyncio
@@ -32,7 +32,7 @@ class Machine:
         self.host = Host(str(self.root), str(self.root / "tmp"), str(self.mountinfo))
 
     def mounted(self, *points: str, root: str = "/") -> None:
-        """Each is below the machine's root, as mountinfo writes it."""
+        """Write the mountinfo; all mount points are below the host's root."""
         lines = (
             f"36 35 98:0 {root} {self.root}{point} rw,noatime master:1 - ext4 /dev/root rw\n"
             for point in points
@@ -40,7 +40,7 @@ class Machine:
         self.mountinfo.write_text("".join(lines))
 
     def check(self, source: str, *, recursive: bool = False) -> str:
-        """What is mounted, below the machine's root."""
+        """The mounts, below the host's root."""
         return checked_source(f"{self.root}{source}", recursive, self.host).removeprefix(
             str(self.root)
         )
@@ -53,7 +53,7 @@ class Machine:
 
 @pytest.fixture(params=["tmp", "var/volatile/tmp"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
-    """As on most, and as on RDK's: /tmp is a symbolic link."""
+    """A host with /tmp as a directory, and one as on RDK, where it is a symbolic link."""
     return Machine(tmp_path, request.param)
 
 
@@ -116,11 +116,11 @@ def test_what_is_no_directory_or_not_to_be_seen(machine: Machine) -> None:
     assert "cannot see it" in machine.refusal("/srv\x00")
 
 
-def alias(machine: Machine, monkeypatch: pytest.MonkeyPatch, shown: str, original: Path) -> None:
-    """Has the directory `shown` be the same as `original`, as a bind mount would."""
-    (machine.root / shown).mkdir(parents=True, exist_ok=True)
+def alias(machine: Machine, monkeypatch: pytest.MonkeyPatch, point: str, original: Path) -> None:
+    """Give `point` the identity of `original`, as a bind mount would."""
+    (machine.root / point).mkdir(parents=True, exist_ok=True)
     stat, real = Path.stat, original.stat()
-    same = machine.root / shown
+    same = machine.root / point
     monkeypatch.setattr(
         Path, "stat", lambda path, **options: real if path == same else stat(path, **options)
     )
@@ -151,13 +151,13 @@ def test_a_bind_mount_of_a_tunnel_elsewhere(
 
 
 def test_a_bind_mount_of_a_tunnel_that_we_cannot_enter(machine: Machine) -> None:
-    """mountinfo tells what it is a mount of."""
+    """mountinfo has the root of each mount."""
     machine.mounted("/srv/data", root="/tmp/.hostmnttunnel-app/tmpdir")
     assert "is mounted there" in machine.refusal("/srv/data/below")
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("written", "point"),
     [
         ("/below", "/below"),
         ("/below/deep", "/below/deep"),
@@ -166,9 +166,9 @@ def test_a_bind_mount_of_a_tunnel_that_we_cannot_enter(machine: Machine) -> None
         ("/\\0471", "/'1"),
     ],
 )
-def test_rbind_of_what_has_a_mount_below_it(machine: Machine, written: str, shown: str) -> None:
+def test_rbind_of_what_has_a_mount_below_it(machine: Machine, written: str, point: str) -> None:
     machine.mounted("/srv", "/srv/data", f"/srv/data{written}", "/srv/database")
-    assert f'/srv/data{shown}" is mounted below it' in machine.refusal("/srv/data", recursive=True)
+    assert f'/srv/data{point}" is mounted below it' in machine.refusal("/srv/data", recursive=True)
     assert machine.check("/srv/data") == "/srv/data"
 
 
@@ -222,14 +222,14 @@ def test_the_mounts_of_this_machine_can_be_read() -> None:
     assert any(point == "/" for _, point in mounts._mounts(mounts.THIS_HOST.mountinfo))
 
 
-# One at a time.
+# Mounts one at a time.
 
 
 class OneDobby:
-    """Answers when it is told to."""
+    """A Dobby that answers when the test says so."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, asyncio.Future[Any]]] = []
+        self.calls: list[tuple[str, asyncio.Future[Any]]] = []
         self._news = asyncio.Event()
         self.has_ended = False
 
@@ -245,13 +245,13 @@ class OneDobby:
         return self._ask(f"list {fresh}")
 
     def _ask(self, what: str) -> asyncio.Future[Any]:
-        self.asked.append((what, asyncio.get_running_loop().create_future()))
+        self.calls.append((what, asyncio.get_running_loop().create_future()))
         self._news.set()
-        return self.asked[-1][1]
+        return self.calls[-1][1]
 
     async def until_asked(self, count: int) -> None:
         async with asyncio.timeout(10):
-            while len(self.asked) < count:
+            while len(self.calls) < count:
                 self._news.clear()
                 await self._news.wait()
 
@@ -275,23 +275,23 @@ async def test_a_mount_is_checked_when_the_one_before_it_is_over(
     )
     await dobby.until_asked(1)
     machine.mounted(f"{machine.tmp}/.hostmnttunnel-a/tmpdir".removeprefix(str(machine.root)))
-    dobby.asked[0][1].set_result(True)
+    dobby.calls[0][1].set_result(True)
     assert await first is True
     with pytest.raises(DobbyRefused, match="earlier mount"):
         await second
-    assert [what for what, _ in dobby.asked] == [f"mount {source}"]
+    assert [what for what, _ in dobby.calls] == [f"mount {source}"]
 
 
 async def test_a_container_that_ends_while_the_source_is_looked_at(
     machine: Machine, dobby: OneDobby
 ) -> None:
-    """Its descriptor may be another container's by now."""
+    """Its descriptor may have been reused."""
     dobby.has_ended = True
     with pytest.raises(NoSuchContainer):
         await mounting(dobby, machine).mount(
             Container("a", 1), str(machine.root / "srv/data"), "/x", ["bind"], ""
         )
-    assert dobby.asked == []
+    assert dobby.calls == []
 
 
 @pytest.mark.parametrize("how", ["timed out", "given up"])
@@ -302,15 +302,15 @@ async def test_a_mount_without_an_answer_is_waited_for_by_the_next(
     first = asyncio.create_task(through.mount(Container("a", 1), source, "/x", ["bind"], ""))
     await dobby.until_asked(1)
     if how == "timed out":
-        dobby.asked[0][1].set_exception(Timeout("no answer"))
+        dobby.calls[0][1].set_exception(Timeout("no answer"))
     else:
         first.cancel()
     await asyncio.wait([first])
     second = asyncio.create_task(through.mount(Container("a", 1), source, "/y", ["bind"], ""))
     await dobby.until_asked(2)
-    assert dobby.asked[1][0] == "list True"
-    dobby.asked[1][1].set_result(None)
+    assert dobby.calls[1][0] == "list True"
+    dobby.calls[1][1].set_result(None)
     await dobby.until_asked(3)
-    dobby.asked[2][1].set_result(False)
+    dobby.calls[2][1].set_result(False)
     assert await second is False
-    assert [what.split()[0] for what, _ in dobby.asked] == ["mount", "list", "mount"]
+    assert [what.split()[0] for what, _ in dobby.calls] == ["mount", "list", "mount"]
