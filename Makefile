@@ -1,42 +1,48 @@
-# Two commands do everything on a fresh Debian 12: `make run` and `make test`. Both set up first what is missing.
+# On a fresh Debian 12, `make run` and `make test` set up everything that they need.
 
-# The machine's first python3 may not be Debian's own, which alone sees Debian's python3-systemd, -dbus and -gi.
+# Debian's own Python: only it sees Debian's python3-systemd, python3-dbus and python3-gi.
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # Boots throwaway systems for test-system; not a part of this repository.
 SYSBOX ?= ../shared/tools/sysbox
-# systemd-python and dbus-python have no wheels: Debian's packages. busctl (systemd) and gdbus (libglib2.0-bin) are callers.
-# rst2man (docutils) and man are for the manual pages. uvloop is optional: ocibridge uses it where it is there.
-PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus python3-gi python3-docutils dbus libglib2.0-bin systemd man-db
+# systemd-python and dbus-python have no wheels, so Debian's packages are used. Tests call by
+# busctl (systemd) and gdbus (libglib2.0-bin). rst2man (docutils) and man are for the manual pages.
+# uvloop is optional: ocibridge uses it where it is installed.
+PACKAGES := python3 python3-venv python3-systemd python3-uvloop python3-dbus python3-gi \
+    python3-docutils dbus libglib2.0-bin systemd man-db
 BENCH_PACKAGES := gcc libc6-dev pkg-config libsystemd-dev python3-matplotlib
 DEB_PACKAGES := debhelper dh-python dpkg-dev lintian git
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 
-.PHONY: run test test-system test-package install deb deb-tools setup lint types unit stateful bus daemon robustness bench bench-tools soak lock clean
+.PHONY: run test test-system test-package install deb deb-tools setup lint types unit stateful \
+    bus daemon robustness bench bench-tools soak lock clean
 
+# ocibridge and a fake Dobby on a private bus, to be called from a shell.
 run: setup
 	@$(BIN)/python -m tests.fake_dobby.run
 
 test: lint types unit stateful bus daemon robustness
 
-# A real systemd, system bus and journal, in boxes, and the package: as root.
+# Units, policy, journal and package on booted systems. Needs root.
 test-system: setup deb-tools
 	@if test -x "$(SYSBOX)"; then \
 	    SYSBOX="$(abspath $(SYSBOX))" $(BIN)/python -m pytest tests/system; \
 	else \
-	    echo "tests/system: NOT RUN: there is no sysbox at $(SYSBOX) (set SYSBOX): units, policy and journal are untested"; \
+	    echo "tests/system: NOT RUN: there is no sysbox at $(SYSBOX) (set SYSBOX):" \
+	        "units, policy and journal are untested"; \
 	fi
 
 test-package: setup deb-tools
 	$(BIN)/python -m pytest tests/package
 
-# build/ocibridge_VERSION_ARCHITECTURE.deb
+# Builds build/ocibridge_VERSION_ARCHITECTURE.deb.
 deb: setup deb-tools
 	tools/make-deb
 
 deb-tools:
 	@tools/install-packages $(DEB_PACKAGES)
 
-# Without a package, on this system or below DESTDIR; as root.
+# Installs without a package, on this system or below DESTDIR. Needs root.
 install: setup
 	DESTDIR="$(DESTDIR)" tools/install
 
@@ -45,8 +51,9 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml requirements.lock Makefile
 	@tools/install-packages $(PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv --system-site-packages .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --no-binary python-dbusmock -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: --no-binary python-dbusmock \
+	    -r requirements.lock
+	@$(PIP_INSTALL) --editable .
 	@touch $@
 
 lint: setup
@@ -59,15 +66,18 @@ types: setup
 unit stateful bus daemon robustness: setup
 	$(BIN)/python -m pytest tests/$@
 
-# For long: how many seconds the random machine plays, and the hostile world lasts (figures: build/soak.json); how often Dobby dies under load.
+# Long-running variants: seconds that the stateful test and the soak test run (build/soak.json has
+# the figures), and how often Dobby is killed under load.
 SECONDS := 1800
 DEATHS := 5000
 
 soak: setup
-	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/stateful tests/robustness/test_soak.py
+	OCIBRIDGE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest \
+	    tests/stateful tests/robustness/test_soak.py
 	OCIBRIDGE_DEATHS=$(DEATHS) $(BIN)/python -m pytest tests/bus/test_observer.py
 
-# What ocibridge costs beside the floor: benchmarks/results.md, .png, .json. BENCH="--rounds 2 --calls 1000 …" for a short look.
+# Compares ocibridge with a minimal forwarder in C: benchmarks/results.md, .png, .json.
+# BENCH="--rounds 2 --calls 1000 …" for a short run.
 bench: setup bench-tools
 	$(BIN)/python -m benchmarks $(BENCH)
 

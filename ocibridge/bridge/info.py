@@ -1,6 +1,6 @@
 """The reply to GetInfo, as Python values and as compact JSON.
 
-(docs/design.md, getContainerInfo; JSON-RPC. docs/dobby.md, GetInfo)
+(docs/design.md, getContainerInfo; JSON-RPC; docs/dobby.md, GetInfo)
 """
 
 import re

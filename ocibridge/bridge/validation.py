@@ -1,6 +1,6 @@
 """Checks of arguments before Dobby is asked. All of them raise InvalidArgs.
 
-(docs/design.md, startContainer; mount and unmount. docs/dobby.md, Descriptors and ids)
+(docs/design.md, startContainer; mount and unmount; docs/dobby.md, Descriptors and ids)
 """
 
 import re

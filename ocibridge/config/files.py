@@ -1,4 +1,4 @@
-"""Find and merge the configuration files, as UAPI.6 says (docs/design.md, Configuration)."""
+"""Finds and merges the configuration files (UAPI.6; docs/design.md, Configuration)."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -85,7 +85,10 @@ def test_an_error_is_in_the_manual(error: type[errors.BridgeError]) -> None:
 
 def test_every_error_that_a_method_names_is_one() -> None:
     known = {error.__name__ for error in errors.BridgeError.__subclasses__()}
-    for line in re.findall(r"^    Errors: (.*)\.$", MANUAL, re.MULTILINE):
+    found = re.findall(r"^    Errors: (.*?)\.\n\n", MANUAL, re.MULTILINE | re.DOTALL)
+    assert len(found) == len(members("method"))
+    for errors_ in found:
+        line = " ".join(errors_.split())
         assert set(re.sub(r" \([^)]*\)", "", line).split(", ")) <= known, line
 
 

@@ -1,4 +1,4 @@
-"""The bound on the annotations of one container, without a Dobby."""
+"""The limit on the annotations of one container, without Dobby."""
 
 import gc
 
@@ -10,12 +10,12 @@ from ocibridge.mirror.observations import Stopped
 from ocibridge.model import Container
 from tests.unit.mirror.test_mirror import Seen, found
 
-# The value of one annotation, with a key of one letter, that takes a third of the room.
+# The size of a value whose annotation takes a third of the limit, with a key of one letter.
 THIRD = MAX_BYTES // 3 - OVERHEAD_BYTES - len('"k"') - len('""')
 
 
 def alive(container_id: str) -> int:
-    """How many Container objects of that id are still referenced anywhere."""
+    """How many Container objects with that id are still referenced."""
     gc.collect()
     return sum(isinstance(o, Container) and o.id == container_id for o in gc.get_objects())
 
@@ -34,7 +34,7 @@ def annotations(seen: Seen) -> AnnotationQuota:
 
 @pytest.fixture
 def full(seen: Seen, annotations: AnnotationQuota) -> AnnotationQuota:
-    """Annotations x, y and z of container a take all of its room, to the byte."""
+    """Annotations x, y and z of container a use up its limit to the byte."""
     for key in "xyz":
         annotations.add(found(seen.mirror, "a"), key, "v" * THIRD)
     return annotations
@@ -52,7 +52,7 @@ def test_an_overwritten_annotation_counts_once(seen: Seen, full: AnnotationQuota
     for _ in range(3):
         full.add(container, "x", "w" * THIRD)
     full.add(container, "x", "")
-    with pytest.raises(InvalidArgs):  # the room that "x" has left is too small by one byte
+    with pytest.raises(InvalidArgs):  # one byte more than "x" has left
         full.add(container, "w", "v" * (THIRD - OVERHEAD_BYTES - len('"x"') - len('""') + 1))
     full.add(container, "w", "v" * (THIRD - OVERHEAD_BYTES - len('"x"') - len('""')))
 
@@ -114,7 +114,7 @@ def test_an_id_used_again_has_all_the_room(seen: Seen, full: AnnotationQuota) ->
 
 
 def test_ended_containers_are_forgotten(seen: Seen, annotations: AnnotationQuota) -> None:
-    """A daemon that runs for months must not keep each container that was ever annotated."""
+    """A daemon that runs for months must not keep every container that was ever annotated."""
     for number in range(20):
         seen.run("ended", number + 100)
         annotations.add(found(seen.mirror, "ended"), "k", "v")

@@ -1,4 +1,4 @@
-"""What kills Dobby, or what it refuses, as it shows in parsed JSON."""
+"""The rules on what crashes Dobby and what it refuses, on parsed JSON."""
 
 import json
 from pathlib import Path
@@ -88,9 +88,8 @@ def test_a_hook_without_args_in_a_converted_bundle(name: str, hook: dict[str, An
     hooks = {"hooks": {name: [{"args": ["a"]}, hook]}}
     assert "no args" in (crash(CONVERTED | hooks) or "")
     assert crash(SOUND | hooks) is None
-    assert (
-        crash(CONVERTED | {"rdkPlugins": None} | hooks) is None
-    )  # plain OCI: Dobby leaves it alone
+    # Without rdkPlugins it is plain OCI, which Dobby does not rewrite.
+    assert crash(CONVERTED | {"rdkPlugins": None} | hooks) is None
 
 
 @pytest.mark.parametrize("name", ["prestart", "startContainer"])
@@ -140,7 +139,7 @@ def test_specs_after_which_an_info_is_safe(spec: dict[str, Any], safe: bool) -> 
 
 
 def launched(path: str) -> dict[str, Any]:
-    """As Dobby writes it."""
+    """A config.json as Dobby rewrites it."""
     hook = {
         "path": "/usr/bin/DobbyPluginLauncher",
         "args": ["DobbyPluginLauncher", "-h", "poststop", "-c", path, "-vv"],

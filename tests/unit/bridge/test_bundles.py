@@ -1,4 +1,4 @@
-"""Bundles, specs, and what is remembered of them."""
+"""Checks of bundles and specs, and the store of their provenance."""
 
 import asyncio
 import errno
@@ -52,7 +52,7 @@ async def test_whether_a_bundle_has_plugins(tmp_path: Path, config: Any, plugins
 
 
 async def test_a_damaged_config_beside_an_intact_backup(tmp_path: Path) -> None:
-    """Dobby recovers it from the backup: that is what is judged."""
+    """Dobby restores config.json from the backup, so the backup is checked."""
     bundle(tmp_path, "{")
     backup = tmp_path / "config-dobby.json"
     backup.write_text(SOUND)
@@ -124,29 +124,29 @@ async def test_specs(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_comes_back_for_the_same_dobby_alone(tmp_path: Path) -> None:
-    memory = ProvenanceStore(tmp_path / "deep" / "file.json")
-    plan = Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=False)
+    store = ProvenanceStore(tmp_path / "deep" / "file.json")
+    known = Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=False)
     under_way = Provenance(Origin.SPEC, has_rdk_plugins=True)
-    memory.keep("bus/:1.7", {("a", 91): plan, ("b", 0): under_way})
-    assert memory.recall("bus/:1.7") == {("a", 91): plan, ("b", 0): under_way}
-    assert memory.recall("bus/:1.8") == {}
+    store.keep("bus/:1.7", {("a", 91): known, ("b", 0): under_way})
+    assert store.recall("bus/:1.7") == {("a", 91): known, ("b", 0): under_way}
+    assert store.recall("bus/:1.8") == {}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"life": 1}', "[" * 9000])
-def test_a_broken_memory_is_none(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 1}', "[" * 9000])
+def test_a_broken_store_is_empty(tmp_path: Path, content: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(content)
     assert ProvenanceStore(file).recall("x") == {}
 
 
-def test_a_memory_that_cannot_be_written_is_said_once(
+def test_a_store_that_cannot_be_written_is_logged_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Journal()
     (tmp_path / "file").touch()
-    memory = ProvenanceStore(tmp_path / "file" / "memory.json")
+    store = ProvenanceStore(tmp_path / "file" / "store.json")
     for _ in range(3):
-        memory.keep("x", {})
+        store.keep("x", {})
     assert capsys.readouterr().err.count("cannot be saved") == 1
 
 
@@ -158,7 +158,7 @@ def starved(*_: object, **__: object) -> None:
 async def test_no_descriptor_left_is_not_what_we_cannot_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    """An unseen bundle may crash Dobby: our own shortage must not let it through."""
+    """An unchecked bundle can crash Dobby, so a lack of resources must not let it pass."""
     bundle(tmp_path, {})
     monkeypatch.setattr(os, lacking, starved)
     with pytest.raises(LimitsExceeded, match="Too many open files"):
@@ -171,7 +171,7 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "start", start)
     looking = Bundles()
-    for _ in range(2 * files.MAX_THREADS):  # its place is given back
+    for _ in range(2 * files.MAX_THREADS):  # the semaphore is released
         with pytest.raises(LimitsExceeded, match="thread"):
             await planned(tmp_path, looking)
 
@@ -179,7 +179,7 @@ async def test_no_thread_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 async def test_readers_that_hang_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hung file system costs a bounded number of threads; further starts are refused."""
+    """A file system that hangs blocks a bounded number of threads; further reads are refused."""
     bundle(tmp_path, {})
     hung, looking = threading.Event(), Bundles()
     before = threading.active_count()
@@ -189,7 +189,7 @@ async def test_readers_that_hang_are_bounded(
         stuck = [asyncio.create_task(planned("/hung", looking)) for _ in range(files.MAX_THREADS)]
         await asyncio.sleep(0)
         for task in stuck[:3]:
-            task.cancel()  # who gives up leaves the thread behind
+            task.cancel()  # the thread stays behind
         with pytest.raises(LimitsExceeded, match="file system"):
             await planned(tmp_path, looking)
         assert threading.active_count() <= before + files.MAX_THREADS
@@ -203,7 +203,7 @@ async def test_readers_that_hang_are_bounded(
 
 
 async def test_a_huge_config_costs_no_more_than_its_bytes(tmp_path: Path) -> None:
-    """2.7 million arrays: as Python's objects they would be 200 MiB."""
+    """2.7 million arrays, which would take 200 MiB as Python objects."""
     bundle(tmp_path, '{"a": [' + "[]," * 2_700_000 + "1], " + SOUND[1:])
     tracemalloc.start()
     try:
@@ -237,19 +237,19 @@ async def test_the_largest_that_is_built_is_no_more_than_32_mib(tmp_path: Path) 
         tracemalloc.stop()
 
 
-def test_a_memory_that_can_be_written_again_is_warned_of_again(
+def test_a_store_that_fails_again_is_logged_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Journal()
-    memory = ProvenanceStore(tmp_path / "memory.json")
-    draft = tmp_path / "memory.new"
+    store = ProvenanceStore(tmp_path / "store.json")
+    draft = tmp_path / "store.new"
     for _ in range(2):
         draft.symlink_to("/dev/full")
-        memory.keep("x", {})
+        store.keep("x", {})
         draft.unlink()
-        memory.keep("y", {})
+        store.keep("y", {})
     assert capsys.readouterr().err.count("No space left on device") == 2
-    assert [file.name for file in tmp_path.iterdir()] == ["memory.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["store.json"]
 
 
 def test_memories_of_buses_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ async def test_what_is_refused_is_closed(tmp_path: Path, what: str) -> None:
 async def test_a_config_that_is_there_and_cannot_be_read_is_not_let_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process's lease (fcntl(2), F_SETLEASE) makes opening fail: refuse the start."""
+    """A lease on the file (fcntl(2), F_SETLEASE) makes opening it fail for a while."""
     bundle(tmp_path, {})
 
     def leased(*_: object, **__: object) -> int:

@@ -1,4 +1,4 @@
-"""Finding a container, and explaining a no, against a Dobby whose every answer the test gives."""
+"""Finding containers and explaining refusals, with a Dobby whose answers the test gives."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from tests.unit.mirror.test_mirror import Seen, found
 
 
 class Moody(Questioned):
-    """One that may be gone."""
+    """A container that may have ended."""
 
     gone = False
 
@@ -44,8 +44,8 @@ class Scene:
         self.find = Lookup(self.seen.mirror, cast("DobbyApi", self.dobby), Settings(Config()))
         self.running: list[asyncio.Task[Any]] = []
 
-    def begin(self, asked: "Coroutine[Any, Any, Any]") -> "asyncio.Task[Any]":
-        self.running.append(asyncio.create_task(asked))
+    def begin(self, work: "Coroutine[Any, Any, Any]") -> "asyncio.Task[Any]":
+        self.running.append(asyncio.create_task(work))
         return self.running[-1]
 
 
@@ -60,7 +60,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_container_that_has_ended_is_not_there(scene: Scene, again: bool) -> None:
-    """Nor is another one of its id it."""
+    """A new container with the same id is another container."""
     scene.seen(Stopped, 91, "a")
     if again:
         scene.seen.run("a", 91)
@@ -70,9 +70,9 @@ async def test_a_container_that_has_ended_is_not_there(scene: Scene, again: bool
 
 async def test_what_the_mirror_does_not_know_is_asked_of_a_list(scene: Scene) -> None:
     looking = scene.begin(scene.find.resolve("b"))
-    asked = await scene.dobby.next("refresh")
+    call = await scene.dobby.next("refresh")
     scene.seen(Listed, scene.seen.mirror.position, ((91, "a"), (45, "b")))
-    asked.answer.set_result(())
+    call.answer.set_result(())
     assert (await looking).descriptor == 45
     looking = scene.begin(scene.find.resolve("c"))
     await scene.dobby.answer("refresh", ())
@@ -95,9 +95,9 @@ async def test_without_an_answer_in_time_nothing_is_denied(
 
 async def test_an_answer_of_a_dobby_that_has_gone_is_none(scene: Scene) -> None:
     looking = scene.begin(scene.find.resolve("b"))
-    asked = await scene.dobby.next("refresh")
+    call = await scene.dobby.next("refresh")
     scene.dobby.gone = True
-    asked.answer.set_result(())
+    call.answer.set_result(())
     with pytest.raises(DobbyUnavailable):
         await looking
     with pytest.raises(DobbyUnavailable):
@@ -107,10 +107,10 @@ async def test_an_answer_of_a_dobby_that_has_gone_is_none(scene: Scene) -> None:
 async def test_a_state_of_0_is_followed_by_a_list_of_its_own(scene: Scene) -> None:
     refreshing = scene.begin(scene.find.refresh_state(scene.container, 30))
     await scene.dobby.answer("state", SubState.INVALID)
-    asked = await scene.dobby.next("refresh")
-    assert asked.fresh
+    call = await scene.dobby.next("refresh")
+    assert call.fresh
     scene.seen(Listed, scene.seen.mirror.position, ((91, "a"),))
-    asked.answer.set_result(())
+    call.answer.set_result(())
     await refreshing
     assert scene.container.substate == "Invalid"
 
@@ -138,11 +138,11 @@ async def test_a_no_is_explained(
     explaining = scene.begin(scene.find.explain(scene.container, "verb", needed, "no reason"))
     await scene.dobby.answer("state", state)
     if state is SubState.INVALID:
-        asked = await scene.dobby.next("refresh")
-        assert asked.fresh
+        call = await scene.dobby.next("refresh")
+        assert call.fresh
         if not there:
             scene.seen(Stopped, 91, "a")
-        asked.answer.set_result(())
+        call.answer.set_result(())
     with pytest.raises(error, match='"a"') as refused:
         await explaining
     assert type(refused.value) is error

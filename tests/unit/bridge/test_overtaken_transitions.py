@@ -1,4 +1,4 @@
-"""Hibernations and wakeups that something else overtakes before the next look at the state."""
+"""Hibernations and wakeups that another change overtakes before the state is polled."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Step = Callable[["Scene"], SubState]
 
 
 class Scene:
-    """A Dobby that says yes to everything; at each look at the state the next step happens."""
+    """A Dobby that accepts everything; each GetState performs the next step."""
 
     def __init__(self, *steps: Step) -> None:
         self.seen = Seen()
@@ -54,7 +54,7 @@ class Scene:
 
 
 def is_now(substate: SubState, *signals: SubState) -> Step:
-    """After these signals it shows that state."""
+    """Signals to be sent, and the state that GetState returns after them."""
 
     def step(scene: Scene) -> SubState:
         for signal in signals:
@@ -83,7 +83,7 @@ async def test_awoken_and_hibernating_again_has_been_woken() -> None:
         [
             is_now(SubState.RUNNING),
             is_now(SubState.RUNNING, SubState.RUNNING),
-        ],  # the signal comes a moment after the state
+        ],  # the signal comes after the change of state
     ],
 )
 async def test_woken_before_it_was_hibernated(steps: list[Step]) -> None:

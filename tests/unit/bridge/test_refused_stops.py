@@ -17,7 +17,7 @@ from tests.unit.mirror.test_mirror import Seen, found
 
 
 class Refusing:
-    """Answers stops in turn, and shows the container in `substate` all the while."""
+    """Answers the stops one after the other; GetState is always `substate`."""
 
     def __init__(self, *answers: bool) -> None:
         self.answers = list(answers)
@@ -42,7 +42,7 @@ class Refusing:
 
 
 class Scene:
-    """A running container, whose stops Dobby answers as told."""
+    """A running container whose stops Dobby answers as given."""
 
     def __init__(self, *answers: bool) -> None:
         self.seen, self.dobby = Seen(), Refusing(*answers)

@@ -1,4 +1,4 @@
-"""Where the daemon keeps its files when systemd has not made a directory for it."""
+"""The runtime directory when systemd provides none."""
 
 import os
 from pathlib import Path

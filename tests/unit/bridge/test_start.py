@@ -1,4 +1,4 @@
-"""A start under way has one owner, which tells those who wait however it ends."""
+"""Pending starts: however one ends, waits for its id are completed."""
 
 import asyncio
 from typing import Any, cast
@@ -21,7 +21,7 @@ BUNDLE = CheckedBundle(Provenance(Origin.BUNDLE, "/b", has_rdk_plugins=True))
 
 
 class Scene:
-    """Starts and waits before an empty Dobby; the test ends the reading of a bundle."""
+    """Starts and waits with an empty Dobby; the test ends the reading of a bundle."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waits: StateWaiters | None = None
@@ -72,7 +72,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(monkeypatch)
 
 
-async def test_a_wait_is_told_of_a_start_that_is_refused_before_dobby_is_asked(
+async def test_a_wait_learns_of_a_start_that_is_refused_before_dobby_is_asked(
     scene: Scene,
 ) -> None:
     start = scene.start()
@@ -85,7 +85,7 @@ async def test_a_wait_is_told_of_a_start_that_is_refused_before_dobby_is_asked(
     assert await wait == "Stopped"
 
 
-async def test_a_wait_is_told_of_a_start_that_is_given_up_while_its_bundle_is_read(
+async def test_a_wait_learns_of_a_start_that_is_given_up_while_its_bundle_is_read(
     scene: Scene,
 ) -> None:
     starting = scene.wait("Starting")
@@ -99,7 +99,7 @@ async def test_a_wait_is_told_of_a_start_that_is_given_up_while_its_bundle_is_re
     assert not scene.starts.is_starting("x")
 
 
-async def test_a_wait_is_told_of_a_dobby_that_went_while_the_bundle_was_read(scene: Scene) -> None:
+async def test_a_wait_learns_of_a_dobby_that_went_while_the_bundle_was_read(scene: Scene) -> None:
     start = scene.start()
     await asyncio.sleep(0)
     wait = scene.wait("Stopped")
@@ -117,7 +117,7 @@ async def test_a_start_that_waits_for_dobby_keeps_the_id_until_the_answer(scene:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert list(scene.mirror.provenance()) == [("x", 0)]
-    start.cancel()  # its caller's time is over
+    start.cancel()  # its caller times out
     await asyncio.wait([start])
     with pytest.raises(ContainerExists):
         await scene.start()

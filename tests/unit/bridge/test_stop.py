@@ -1,4 +1,4 @@
-"""Stops that join one another, without a Dobby."""
+"""Stops that join one another, without Dobby."""
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ from tests.unit.mirror.test_mirror import Seen, found
 
 
 class Accepting:
-    """Says yes to each stop, and remembers which had force."""
+    """A Dobby that accepts each stop and records whether it had force."""
 
     def __init__(self) -> None:
         self.forces: list[bool] = []
         self.asked = asyncio.Event()
-        self.error: BridgeError | None = None  # instead of the yes
+        self.error: BridgeError | None = None  # the answer instead of True
 
     @property
     def stops(self) -> int:
@@ -46,7 +46,7 @@ class Accepting:
 
 @dataclass
 class Scene:
-    """A running container, and stops of it."""
+    """A running container and its stops."""
 
     seen: Seen
     dobby: Accepting
@@ -58,7 +58,7 @@ class Scene:
         return asyncio.create_task(self.stops.stop(self.container, force, seconds, Caller(":1.1")))
 
     async def until_asked(self) -> None:
-        """Until Dobby has been asked to stop it."""
+        """Wait until Dobby has been asked to stop it."""
         async with asyncio.timeout(10):
             await self.dobby.asked.wait()
         self.dobby.asked.clear()
@@ -70,7 +70,7 @@ class Scene:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The event loop's, once it is frozen."""
+    """The clock of the event loop, once it is frozen."""
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     return clock
@@ -100,7 +100,7 @@ async def test_a_joined_stop_has_its_own_time(scene: Scene, clock: Clock) -> Non
         await clock.advance(0.2)
         with pytest.raises(Timeout, match="has not ended within 5 s"):
             await first
-        await scene.until_asked()  # once more, since the first one's time is over
+        await scene.until_asked()  # the second one asks after the first has timed out
         await clock.advance(24.8)
         assert not second.done()
         scene.end()
@@ -158,12 +158,12 @@ async def test_who_gives_up_ends_no_other_stop(scene: Scene, container_ref: int)
 
 
 async def test_a_stop_without_force_joins_one_with_force(scene: Scene) -> None:
-    """Dobby refuses a second stop of what is dying already."""
+    """Dobby refuses a second stop of a container that is ending."""
     forced = scene.stop(30, force=True)
     await scene.until_asked()
     gentle = [scene.stop(30) for _ in range(3)]
     for _ in range(10):
-        await asyncio.sleep(0)  # each has had its turns to ask Dobby
+        await asyncio.sleep(0)  # each could have asked Dobby by now
     assert scene.dobby.forces == [True]
     scene.end()
     await asyncio.gather(forced, *gentle)
@@ -171,7 +171,7 @@ async def test_a_stop_without_force_joins_one_with_force(scene: Scene) -> None:
 
 
 async def test_a_stop_with_force_joins_none_without(scene: Scene) -> None:
-    """The one without force may take Dobby's whole patience, or never succeed."""
+    """A stop without force can take 0.6 s, or fail."""
     gentle = scene.stop(30)
     await scene.until_asked()
     forced = [scene.stop(30, force=True) for _ in range(3)]
@@ -203,7 +203,7 @@ async def test_a_stop_whose_time_is_over_is_the_reason_of_a_later_end(
 async def test_what_dobby_never_saw_or_refused_is_no_reason_of_a_later_end(
     scene: Scene, error: type[BridgeError], reason: str
 ) -> None:
-    """A Timeout is one: Dobby may have done it all the same."""
+    """After a Timeout, Dobby may have stopped it all the same."""
     scene.dobby.error = error("as the client says")
     with pytest.raises(error):
         await scene.stop(30)
@@ -213,9 +213,9 @@ async def test_what_dobby_never_saw_or_refused_is_no_reason_of_a_later_end(
 
 
 async def test_what_has_ended_meanwhile_is_not_asked_to_stop(scene: Scene) -> None:
-    """Its descriptor may be another container's by the time that the request would go out."""
+    """Its descriptor may have been reused when the request would be sent."""
     stop = scene.stop(30)
-    await asyncio.sleep(0)  # it waits for the end already, and has not asked yet
+    await asyncio.sleep(0)  # it awaits the end, but has not asked Dobby yet
     assert scene.dobby.stops == 0
     scene.end()
     await stop

@@ -1,4 +1,4 @@
-"""Pause, resume, hibernate and wakeup against a Dobby whose every answer the test gives."""
+"""Pause, resume, hibernate and wakeup with a Dobby whose answers the test gives."""
 
 import asyncio
 import itertools
@@ -31,8 +31,8 @@ HIBERNATING, HIBERNATED, AWAKENING = SubState.HIBERNATING, SubState.HIBERNATED, 
 
 
 @dataclass
-class Asked:
-    """One question to Dobby."""
+class DobbyCall:
+    """A call to Dobby."""
 
     what: str
     fresh: bool
@@ -40,44 +40,44 @@ class Asked:
 
 
 class Questioned:
-    """Keeps each question until the test answers it."""
+    """A Dobby that keeps each call until the test answers it."""
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
-        self._asked: asyncio.Queue[Asked] = asyncio.Queue()
+        self._calls: asyncio.Queue[DobbyCall] = asyncio.Queue()
 
     def __getattr__(self, what: str) -> Callable[..., "asyncio.Future[Any]"]:
         def ask(*_: Any, fresh: bool = False) -> "asyncio.Future[Any]":
-            asked = Asked(what, fresh, asyncio.get_running_loop().create_future())
-            self._asked.put_nowait(asked)
-            return asked.answer
+            call = DobbyCall(what, fresh, asyncio.get_running_loop().create_future())
+            self._calls.put_nowait(call)
+            return call.answer
 
         return ask
 
     def ensure_available(self) -> None:
-        """Dobby is always there."""
+        """Dobby is always available."""
 
     def pending_summary(self) -> str:
         return "Dobby owes no answer"
 
-    async def next(self, what: str) -> Asked:
-        """The next question, which is `what`."""
+    async def next(self, what: str) -> DobbyCall:
+        """The next call, which has to be `what`."""
         async with asyncio.timeout(10):
-            asked = await self._asked.get()
-        assert asked.what == what
-        return asked
+            call = await self._calls.get()
+        assert call.what == what
+        return call
 
-    async def answer(self, what: str, answer: Any) -> Asked:
-        """Answer the next question. The mirror sees a state before the asker does."""
-        asked = await self.next(what)
+    async def answer(self, what: str, answer: Any) -> DobbyCall:
+        """Answer the next call. The mirror takes in a state before the caller, as in reality."""
+        call = await self.next(what)
         if isinstance(answer, SubState):
             self._seen(StateSeen, self._seen.mirror.position, 91, answer)
-        asked.answer.set_result(answer)
-        return asked
+        call.answer.set_result(answer)
+        return call
 
 
-class Told(Seen):
-    """A mirror whose events reach the waits while they happen, as in the daemon."""
+class WiredMirror(Seen):
+    """A mirror whose events reach the waits synchronously, as in the daemon."""
 
     def __init__(self) -> None:
         super().__init__(ready=False)
@@ -94,7 +94,7 @@ class Told(Seen):
 
 @dataclass
 class Scene:
-    seen: Told
+    seen: WiredMirror
     dobby: Questioned
     container: Container
     changes: Transitions
@@ -110,7 +110,7 @@ class Scene:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    seen = Told()
+    seen = WiredMirror()
     seen.run("a", 91)
     dobby = Questioned(seen)
     port = cast("DobbyApi", dobby)
@@ -137,13 +137,13 @@ quick_changes = pytest.mark.parametrize(
 async def test_it_has_happened_when_dobby_shows_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, verb: str, passing: SubState, wanted: SubState
 ) -> None:
-    """A signal is a reason to look at once; what is seen then counts."""
+    """After a signal the state is polled at once, and that state counts."""
     monkeypatch.setattr("ocibridge.bridge.transitions.POLL_SECONDS", 3600)
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     assert (await scene.dobby.answer("state", passing)).fresh
     for _ in range(10):
-        await asyncio.sleep(0)  # it has the answer, and waits for the signal
+        await asyncio.sleep(0)  # it has the answer and awaits the signal
     assert not change.done()
     scene.seen(StateSignal, 91, "a", wanted)
     assert (await scene.dobby.answer("state", wanted)).fresh
@@ -154,7 +154,7 @@ async def test_it_has_happened_when_dobby_shows_it(
 async def test_a_state_of_0_is_an_end(
     scene: Scene, verb: str, passing: SubState, wanted: SubState
 ) -> None:
-    """Dobby has dropped the container, and its signal is still to come."""
+    """Dobby no longer has the container; the mirror does, since the signal has not come yet."""
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     for last_seen in (passing, wanted):
@@ -182,7 +182,7 @@ async def test_an_end_that_overtakes_the_answer(
 async def test_the_state_of_another_container_is_no_answer(
     scene: Scene, verb: str, passing: SubState, wanted: SubState
 ) -> None:
-    """It has the id and the descriptor of the one that has ended."""
+    """The new container has the id and the descriptor of the one that has ended."""
     change = scene.begin(verb)
     await scene.dobby.answer(verb, answer=True)
     for last_seen in (passing, wanted):
@@ -207,7 +207,7 @@ async def test_a_failure_without_a_signal_is_found_by_looking_again(
     for _ in range(3):
         await scene.dobby.answer("state", passing)
     await scene.dobby.answer("state", back)
-    if verb == "hibernate":  # Awoken may follow the state: the state is asked once more
+    if verb == "hibernate":  # asked once more: Awoken may come after the change of state
         await scene.dobby.answer("state", back)
     with pytest.raises(DobbyRefused, match=f"accepted {verb}Container"):
         await change
@@ -247,10 +247,8 @@ async def test_a_yes_is_checked_right_behind_the_request(
     scene: Scene, verb: str, before: SubState, wanted: SubState
 ) -> None:
     change = scene.begin(verb)
-    request, check = (
-        await scene.dobby.next(verb),
-        await scene.dobby.next("state"),
-    )  # both are out before either is answered
+    # Both are sent before either is answered.
+    request, check = await scene.dobby.next(verb), await scene.dobby.next("state")
     assert check.fresh
     request.answer.set_result(True)
     check.answer.set_result(wanted)

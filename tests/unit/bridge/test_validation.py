@@ -1,4 +1,4 @@
-"""Arguments, before Dobby hears of them."""
+"""Checks of arguments."""
 
 import tracemalloc
 
@@ -73,7 +73,7 @@ def test_sizes_are_those_of_utf8() -> None:
 
 
 @given(st.text())
-def test_what_is_shown_is_short_and_on_one_line(text: str) -> None:
+def test_a_quoted_text_is_short_and_on_one_line(text: str) -> None:
     assert len(quoted(text)) <= 10 * 130
     assert quoted(text).isprintable()
     quoted(text).encode()
@@ -81,7 +81,7 @@ def test_what_is_shown_is_short_and_on_one_line(text: str) -> None:
 
 @pytest.mark.parametrize("many", [False, True], ids=["a string", "a list"])
 def test_what_is_too_large_is_not_copied(*, many: bool) -> None:
-    """With one character beyond U+FFFF, 30 MiB of the bus are 120 MiB already."""
+    """With one character beyond U+FFFF, a text of 30 MiB takes 120 MiB in Python."""
     text = "x" * (8 << 20) + "\U0001f600"
     tracemalloc.start()
     try:

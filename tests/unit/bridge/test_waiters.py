@@ -1,4 +1,4 @@
-"""Waits, driven by the mirror's events: which of them end, and with which word."""
+"""Waits for states: which events of the mirror complete them, and with which word."""
 
 import asyncio
 import gc
@@ -20,12 +20,12 @@ from ocibridge.mirror.observations import (
     Stopped,
 )
 from ocibridge.model import Caller, DobbyStatus, SubState
-from tests.unit.bridge.test_transitions import Told
+from tests.unit.bridge.test_transitions import WiredMirror
 from tests.unit.mirror.test_mirror import BUNDLE, found
 
 
-class Scene(Told):
-    """A mirror with a container "a", and waits of it and of others, all entered by `wait`."""
+class Scene(WiredMirror):
+    """A mirror with a container "a", and waits that are entered by `wait`."""
 
     def __init__(self, stack: ExitStack) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class Scene(Told):
     def wait(self, text: str, word: str) -> StateWaiter:
         return self._stack.enter_context(self.waits.enter(text, word))
 
-    def plan(self, container_id: str) -> None:
-        """A start of ours goes out."""
+    def send_start(self, container_id: str) -> None:
+        """Send a start."""
         self.mirror.send_start(container_id, BUNDLE)
 
     def plan_failed(self, container_id: str) -> None:
@@ -50,7 +50,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 def word(wait: StateWaiter) -> str:
-    """The word that was reached, or "" as long as none was."""
+    """The word that was reached, "" if none was."""
     return wait.reached.result() if wait.reached.done() else ""
 
 
@@ -132,16 +132,16 @@ async def test_a_start_that_goes_out_and_fails(scene: Scene) -> None:
         scene.wait("c", "Stopped"),
         scene.wait("c", "Running"),
     )
-    scene.plan("c")
+    scene.send_start("c")
     assert (word(starting), word(stopped), word(running)) == ("Starting", "", "")
     scene.plan_failed("c")
     assert (word(stopped), word(running)) == ("Stopped", "")
 
 
 async def test_a_start_of_what_is_there_changes_no_wait(scene: Scene) -> None:
-    """Dobby will refuse it, and the container runs on."""
+    """Dobby will refuse the start, and the container continues to run."""
     waits = [scene.wait("a", wanted) for wanted in ("Starting", "Stopped")]
-    scene.plan("a")
+    scene.send_start("a")
     scene.plan_failed("a")
     assert [word(wait) for wait in waits] == ["", ""]
 
@@ -183,7 +183,7 @@ async def test_a_failure_that_nobody_hears_is_no_complaint(scene: Scene) -> None
 
 
 async def test_a_wait_that_is_left_is_forgotten(scene: Scene) -> None:
-    """Anybody may wait for ids that never come; one that leaves takes no other with it."""
+    """Waits for unknown ids are kept separately, and removed when they end."""
     with pytest.raises(BridgeError), scene.waits.enter("never", "Running") as wait:
         raise BridgeError("the caller has left")
     assert wait.reached.cancelled()

@@ -1,4 +1,4 @@
-"""Where the configuration is looked for, and how the files come together (design 11, UAPI.6)."""
+"""Finding and merging configuration files (UAPI.6; docs/design.md, Configuration)."""
 
 import os
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_looked_into(
 
 
 def test_what_is_no_regular_file_is_refused_and_blocks_nobody(folders: list[Path]) -> None:
-    """A FIFO would hold the daemon until its watchdog bites."""
+    """Reading a FIFO would block the daemon until the watchdog ends it."""
     file = folders[0] / "ocibridge.yaml"
     os.mkfifo(file)
     with pytest.raises(ConfigError, match=f"^{file}: .*not a regular file"):
@@ -117,17 +117,17 @@ def test_what_is_no_regular_file_is_refused_and_blocks_nobody(folders: list[Path
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"limits: &a [*a]", "limits"), (b"\0", "special character")]
+    ("content", "problem"), [(b"limits: &a [*a]", "limits"), (b"\0", "special character")]
 )
-def test_what_no_editor_writes(folders: list[Path], content: bytes, told: str) -> None:
+def test_what_no_editor_writes(folders: list[Path], content: bytes, problem: str) -> None:
     file = folders[0] / "ocibridge.yaml"
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"^{file}: .*{told}"):
+    with pytest.raises(ConfigError, match=f"^{file}: .*{problem}"):
         load(find(folders))
 
 
 def test_aliases_of_aliases_are_no_bomb(folders: list[Path]) -> None:
-    """YAML's billion laughs: references cost nothing until somebody writes them out."""
+    """YAML's "billion laughs": nested aliases must not be expanded."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
     ]

@@ -1,4 +1,4 @@
-"""Reading the configuration anew: all of it or nothing, and what needs a restart is said."""
+"""Reloads: all or nothing, and what needs a restart is reported."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def test_what_can_change_does() -> None:
         ({"dobby": {"service": "org.x.d", "object": "/x"}}, "dobby.service, dobby.object"),
     ],
 )
-def test_what_needs_a_restart_stays_and_is_said(changes: dict[str, object], keys: str) -> None:
+def test_what_needs_a_restart_stays_and_is_reported(changes: dict[str, object], keys: str) -> None:
     settings = Settings(Config())
     new = config_of({"timeouts": {"stop": 3}, **changes})
     reloads, logged = reload(settings, lambda: new, Journal())
@@ -87,7 +87,7 @@ def test_a_level_set_by_hand_stays_unless_the_files_change_theirs() -> None:
 
 
 def test_what_nobody_foresaw_changes_nothing_and_is_a_bug_entry() -> None:
-    """Whatever the reload trips over, also after it has taken the new values."""
+    """Also if the error comes after the new values were applied."""
 
     class Broken(Journal):
         @property

@@ -1,4 +1,4 @@
-"""The configuration: durations, and errors that name the file, the key and what was expected."""
+"""The configuration: durations, and errors that name file, key and what was expected."""
 
 from contextlib import suppress
 
@@ -155,7 +155,7 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
 
 
 def test_plain_words_are_texts() -> None:
-    """YAML 1.1 has booleans, dates and sexagesimal numbers that nobody means."""
+    """YAML 1.1 would read these as booleans, dates or sexagesimal numbers."""
     assert mapping_of('bus: session\nsweep_interval: "10"', "f") == {
         "bus": "session",
         "sweep_interval": "10",
@@ -173,7 +173,7 @@ def test_an_alias_is_the_same_value() -> None:
 
 
 def test_the_text_of_an_error_is_bounded() -> None:
-    """A value written out by nested aliases would have 9^11 items."""
+    """Expanded, the nested aliases would have 9^11 items."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
     ]

@@ -1,4 +1,4 @@
-"""What goes to a terminal and what to the journal; the catalog explains every MESSAGE_ID."""
+"""Log entries on a terminal and in the journal, and the catalog of MESSAGE_IDs."""
 
 import re
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ def test_a_wrong_word_changes_nothing() -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What the journal is sent."""
+    """The entries sent to the journal."""
     entries: list[dict[str, str]] = []
 
     def send(_: JournalSocket, fields: Iterable[tuple[str, object]]) -> None:
@@ -176,7 +176,7 @@ def test_an_entry_of_the_catalog(message_id: MessageId) -> None:
     "comm", ["\x1b[2J\nocibridge: info: all is well", "a\rb", "a\u2028b", "a\u202eb"]
 )
 def test_a_name_of_a_process_forges_no_line(capsys: pytest.CaptureFixture[str], comm: str) -> None:
-    """Any program may call itself what it likes (prctl(2), PR_SET_NAME)."""
+    """A program can choose its own comm (prctl(2), PR_SET_NAME)."""
     Journal()
     structlog.get_logger().info(f"stopContainer by {Caller(':1.7', 0, 1, comm)}")
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""The native protocol of the journal, to a journald that is there, slow, stuck or gone."""
+"""The journal's native protocol, with a journald that is fine, slow, stuck or absent."""
 
 import asyncio
 import errno
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journald(path: Path) -> Iterator[socket.socket]:
-    """Takes as much as the kernel keeps for it (net.unix.max_dgram_qlen), and what is read."""
+    """A journald whose queue is the kernel's (net.unix.max_dgram_qlen) until it reads."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(path))
         listening.settimeout(5)
@@ -34,7 +34,7 @@ def entries(path: Path) -> Iterator[JournalSocket]:
 
 
 def taken(journald: socket.socket) -> list[str]:
-    """The messages that it has been sent so far."""
+    """The messages received so far."""
     journald.setblocking(False)
     found = []
     try:
@@ -53,7 +53,7 @@ def test_an_entry(entries: JournalSocket, journald: socket.socket) -> None:
 
 
 def test_no_text_forges_a_field(entries: JournalSocket, journald: socket.socket) -> None:
-    """What looks like a field, or like the end of an entry, is a part of its value."""
+    """A value that looks like a field, or like the end of an entry, stays a value."""
     entries.send((("MESSAGE", "x\nCALLER_UID=0\n\nMESSAGE=y"), ("CALLER_UID", 1000)))
     assert (
         journald.recv(4096)
@@ -72,7 +72,7 @@ def test_what_is_no_text(entries: JournalSocket, journald: socket.socket) -> Non
 
 
 def test_no_journald(entries: JournalSocket, path: Path) -> None:
-    """Neither its socket's file nor anybody behind it: the entry is lost, and nothing else."""
+    """Without the socket, or without a reader behind it, only the entry is lost."""
     entries.send((("MESSAGE", "1"),))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gone:
         gone.bind(str(path))
@@ -85,7 +85,7 @@ def test_no_journald(entries: JournalSocket, path: Path) -> None:
 
 
 async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket.socket) -> None:
-    """Nothing blocks; later the queued entries come in order, and lost ones are counted."""
+    """It blocks nobody. Later, queued entries arrive in order, and dropped ones are counted."""
     for number in range(200):
         entries.send((("MESSAGE", number),))
     heard: list[str] = []
@@ -98,8 +98,8 @@ async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket
     kept = len(heard) - 2
     assert kept >= 50
     assert heard[:kept] == [f"MESSAGE={number}" for number in range(kept)]
-    assert (
-        heard[kept] == f"MESSAGE={200 - kept} entries of this log are lost here: "
+    assert heard[kept] == (
+        f"MESSAGE={200 - kept} entries of this log are lost here: "
         "journald accepted none for too long"
     )
     assert heard[-1] == "MESSAGE=last"
@@ -108,7 +108,7 @@ async def test_a_journald_that_is_stuck(entries: JournalSocket, journald: socket
 def test_the_end_waits_a_while_for_a_journald_that_is_slow(
     entries: JournalSocket, journald: socket.socket
 ) -> None:
-    for number in range(20):  # more than the kernel keeps
+    for number in range(20):  # more than the kernel queues
         entries.send((("MESSAGE", number),))
     entries.end(0.01)
     assert 0 < len(taken(journald)) < 20

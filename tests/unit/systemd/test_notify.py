@@ -1,4 +1,4 @@
-"""What systemd is told, and when (sd_notify(3))."""
+"""Notifications to systemd (sd_notify(3))."""
 
 import asyncio
 import os
@@ -10,13 +10,13 @@ from ocibridge.systemd.notify import Notify
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
     monkeypatch.setattr(notify, "notify", messages.append)
     return messages
 
 
-def test_a_life(told: list[str]) -> None:
+def test_the_notifications_of_a_run(sent: list[str]) -> None:
     n = Notify()
     n.starting("looking", 10)
     n.status("too early")
@@ -29,8 +29,8 @@ def test_a_life(told: list[str]) -> None:
     n.reloaded("ready, 1 container; x")
     n.stopping("stopping")
     n.status("too late")
-    monotonic = told.pop(3)
-    assert told == [
+    monotonic = sent.pop(3)
+    assert sent == [
         "STATUS=looking\nEXTEND_TIMEOUT_USEC=40000000",
         "READY=1\nSTATUS=ready, 0 containers",
         "STATUS=ready, 1 container",
@@ -61,21 +61,21 @@ def test_the_watchdog_time(
 
 
 async def test_the_watchdog_is_fed_as_long_as_the_loop_runs(
-    told: list[str], monkeypatch: pytest.MonkeyPatch
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "2000")
     thrice = asyncio.Event()
 
     def tell(message: str) -> None:
-        told.append(message)
-        if len(told) == 3:
+        sent.append(message)
+        if len(sent) == 3:
             thrice.set()
 
     monkeypatch.setattr(notify, "notify", tell)
     feeding = asyncio.create_task(Notify().feed_watchdog())
     await asyncio.wait_for(thrice.wait(), 10)
     feeding.cancel()
-    assert set(told) == {"WATCHDOG=1"}
+    assert set(sent) == {"WATCHDOG=1"}
 
 
 def test_a_socket_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +84,8 @@ def test_a_socket_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_without_a_watchdog_nothing_is_fed(
-    told: list[str], monkeypatch: pytest.MonkeyPatch
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     await Notify().feed_watchdog()
-    assert told == []
+    assert sent == []
