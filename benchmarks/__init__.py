@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ocibridge costs compared with the floor: `make bench` (docs/design.md, Speed)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make bench`: measure, and write the tables, the plot and the raw figures."""
 
 import argparse

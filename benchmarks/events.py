@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How late our events are after Dobby's, and what ocibridge adds to a start.
 
 One observer receives the signals of both, so their times can be compared.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of one run of the benchmark, as they are stored and printed."""
 
 from pathlib import Path

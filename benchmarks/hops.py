@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A call through a bridge compared with its floor.
 
 All subjects share one bus and one backend. They are measured in turn, in many rounds.

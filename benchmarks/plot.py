@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of the hops as a plot, compared with the C forwarder."""
 
 from pathlib import Path

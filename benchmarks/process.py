@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process over time: time to ready, idle cost, and growth over very many calls."""
 
 import os

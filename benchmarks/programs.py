@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs of the benchmark: those in C, compiled on demand, and what processes cost."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ratios of runs of the same round, with quartiles, which a noisy machine leaves meaningful."""
 
 import statistics

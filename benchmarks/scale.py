@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of reads with few containers and with many, compared with Dobby's own List."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures as Markdown."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Composes the parts of ocibridge, starts them, and stops them."""
 
 import asyncio

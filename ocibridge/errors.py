@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The closed list of errors that a caller can get (docs/design.md, Errors).
 
 One class for each D-Bus error name. The text is for people: it names the container, what was

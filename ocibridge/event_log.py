@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal entry of each event of the mirror, and the status line.
 
 (docs/design.md, systemd and the journal)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order in which an event of the mirror reaches its consumers.
 
 The order is a contract. Each event passes through `EventRouter.on_event` once, synchronously, in

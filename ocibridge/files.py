@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads of untrusted files: limited in size, and never blocking the event loop."""
 
 import asyncio

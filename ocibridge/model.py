@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Containers, their states and exits (docs/design.md, States; Exit records)."""
 
 import os

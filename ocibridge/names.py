@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every name on the bus, spelled once (docs/design.md, Names)."""
 
 from typing import Final

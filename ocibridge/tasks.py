@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Background tasks and deferred calls.
 
 `spawn` is the way to start a background task. It keeps a reference, since asyncio's own is weak. It

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts for people: quoting of foreign text, and validation messages in one line."""
 
 from typing import Final

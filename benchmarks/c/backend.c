@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* A backend that speaks Dobby's protocol as fast as possible, so that it hides no cost of a bridge.
  *
  * backend CONTAINERS

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The floor of any bridge: forwards getContainerState (s -> ss) as GetState (i -> i).
  *
  * Asynchronously, and without any checks.

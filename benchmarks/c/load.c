@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* A closed loop of calls: DEPTH calls in flight for SECONDS, each reply followed by the next call.
  *
  * load DESTINATION PATH INTERFACE MEMBER ARGUMENT DEPTH SECONDS CONTAINERS

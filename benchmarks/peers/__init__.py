@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bare forwarders, which show the cost of a library without that of ocibridge."""

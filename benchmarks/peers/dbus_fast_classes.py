@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """dbus-fast as documented: a ServiceInterface and a proxy.
 
 Argument: the name to own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """dbus-fast at its lowest level: a message handler and calls, without class and proxy.
 
 Argument: the name to own.

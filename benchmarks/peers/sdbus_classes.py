@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """python-sdbus as documented: a class with decorated coroutines, and a proxy.
 
 Argument: the name to own.

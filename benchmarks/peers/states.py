@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all peers do: forward getContainerState (s -> ss) as GetState (i -> i), without checks."""
 
 from typing import Final

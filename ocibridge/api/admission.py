@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which calls may be in flight at once (docs/design.md, Floods).
 
 Decided on arrival, so that no caller delays others. Reads and waits are open to every local user;

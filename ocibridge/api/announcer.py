@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signals that each event of the mirror causes (docs/design.md, The order of events).
 
 The object's PropertiesChanged precedes the signal it belongs to. An object exists from before

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One call of a method of ours, and its entry in the journal."""
 
 import time

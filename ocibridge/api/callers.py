@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who calls: the credentials of a connection, asked of the bus once (docs/sdbus.md, Who calls)."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One object on the bus for each container (docs/design.md, Containers as objects)."""
 
 from ocibridge.api.dispatcher import Dispatcher

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dispatcher of all calls: admits and checks them, converts the results, logs each call once.
 
 python-sdbus would answer with names of Python exceptions, and not at all if a result does not fit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """org.rdk.OCIContainer1.JsonRpc: the plugin's own requests (docs/design.md, JSON-RPC).
 
 Each request is a call of the method of that name, and is logged as one. Requests, notifications,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The methods in JSON: the parameters and the result of each (docs/design.md, JSON-RPC).
 
 A parameter is declared once, with its name, its type, and whether it is optional. JSON null means

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """org.freedesktop.LogControl1(5): `systemctl service-log-level ocibridge debug`.
 
 Every local user may read. Callers that the bus's policy allows everything may also write.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """org.rdk.OCIContainer1 on the bus: the manager object (docs/design.md, The interface)."""
 
 from ocibridge import __version__

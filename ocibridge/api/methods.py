@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every method that we serve, declared once, for the manager and for the container objects.
 
 Names, order and types of the arguments are the plugin document's (docs/design.md, The interface).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our values, and JSON values, as D-Bus values (docs/design.md, Info as D-Bus values)."""
 
 from typing import Any, Final

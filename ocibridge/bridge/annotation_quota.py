@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits the size of a container's annotations.
 
 Dobby returns all of them in one GetInfo. The bus disconnects the sender of a message of more than

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operations behind the D-Bus and JSON-RPC methods (docs/design.md, The verbs).
 
 Each asks Dobby first. If Dobby refuses, the reason is looked up afterwards; it is never guessed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules on what crashes Dobby or makes it refuse, by a bundle's config.json or a Dobby spec.
 
 Plain functions on parsed JSON with the standard library only, so that other tools can use them.

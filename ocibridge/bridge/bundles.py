@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a bundle or a spec before Dobby is asked to start it.
 
 Only regular files are read (docs/design.md, startContainer; What is known of a bundle).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the bridge needs of Dobby, and what Dobby's replies mean; see `dobby/client.py`."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends of containers, from a signal or a missing entry to the record that callers read.
 
 (docs/design.md, Held-back ends; Exit records)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reply to GetInfo, as Python values and as compact JSON.
 
 (docs/design.md, getContainerInfo; JSON-RPC; docs/dobby.md, GetInfo)

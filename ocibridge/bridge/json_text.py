@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads JSON from Dobby and from callers; errors are ValueErrors in plain words."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds containers, and the reasons for Dobby's refusals (docs/design.md, The verbs)."""
 
 import asyncio

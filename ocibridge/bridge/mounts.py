@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refuses mounts with which Dobby would delete files of the host.
 
 Each mount goes through a directory of the host, the tunnel /tmp/.hostmnttunnel-ID/tmpdir. Dobby

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps what is known of containers' bundles across our own restarts.
 
 Containers outlive ocibridge, and GetInfo of one without `rdkPlugins` crashes Dobby. There is one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """startContainer and startContainerFromDobbySpec (docs/design.md, startContainer)."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """getContainerState and waitForState (docs/design.md, waitForState)."""
 
 import asyncio

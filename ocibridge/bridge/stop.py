@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """stopContainer: done when the container is gone (docs/design.md, stopContainer)."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pause, resume, hibernate, wakeup: done when Dobby reports the new state.
 
 (docs/design.md, pauseContainer and resumeContainer; hibernateContainer and wakeupContainer)

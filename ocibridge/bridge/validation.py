@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of arguments before Dobby is asked. All of them raise InvalidArgs.
 
 (docs/design.md, startContainer; mount and unmount; docs/dobby.md, Descriptors and ids)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting until a container reaches a state (docs/design.md, waitForState).
 
 Waiters are served synchronously with the mirror's events, not when the waiting coroutine runs. So a

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The D-Bus connection: python-sdbus behind our own interface. No other folder imports it."""

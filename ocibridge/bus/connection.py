@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bus connection, for serving and for calling.
 
 It uses python-sdbus's low-level classes (docs/sdbus.md, Why the low-level classes). They may change

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Descriptions of the interfaces that we serve, for `Bus.serve`."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detects a bus that has stopped reading from us.
 
 dbus-daemon charges a broadcast that a listener does not read to its sender. When too many have

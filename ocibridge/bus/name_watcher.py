@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches the owners of bus names: Dobby's name, and callers in a wait."""
 
 import asyncio

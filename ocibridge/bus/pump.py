@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives the bus connection in place of python-sdbus (docs/sdbus.md, Driving the connection).
 
 python-sdbus processes everything that has arrived before it returns to the loop, so a flood starves

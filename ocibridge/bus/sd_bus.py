@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """sd-bus by ctypes, for what python-sdbus does not offer (docs/sdbus.md, Driving the connection).
 
 python-sdbus's shared object exports the symbols of sd-bus, or the libsystemd that it is linked to

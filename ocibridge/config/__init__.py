@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration: its keys, its files, and how it is reloaded."""

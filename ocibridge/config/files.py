@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds and merges the configuration files (UAPI.6; docs/design.md, Configuration)."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reloads the configuration of a running daemon (docs/design.md, Configuration)."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration's keys, types, defaults and checks (docs/design.md, Configuration).
 
 It is one YAML mapping in which every key is optional. Durations are written as in systemd.time(7),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A strict subset of YAML: the values that JSON has, and each key once.
 
 PyYAML reads `010` as 8 and `1:30` as 90 (YAML 1.1), lets a second key replace the first, and its

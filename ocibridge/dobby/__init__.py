@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby on the bus: its methods, limits and quirks. Nothing outside this folder knows them."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls to one Dobby process: in flight, queued, or held until their method is known to exist."""
 
 import asyncio

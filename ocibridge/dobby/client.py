@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Implements `bridge/dobby_api.py`: typed calls whose answers reach the mirror."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When Dobby has been silent for long enough to send a Ping, or to count as stalled.
 
 All times are in seconds (docs/design.md, Dobby's side).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follows the owner of Dobby's name, and turns Dobby's signals into observations.
 
 A signal counts only if its sender is the present owner: anyone may forge one, and the match on the

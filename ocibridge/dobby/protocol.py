@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby's methods, signals and error replies as they are on the wire (docs/dobby.md, Methods).
 
 Only the methods listed here are ever called, and only with these signatures. A struct argument

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each status of Dobby means to a reader, and what to do: for errors and the journal."""
 
 from typing import Final, NamedTuple

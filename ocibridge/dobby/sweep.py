@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sweep: finds what Dobby does not signal, above all pauses and resumes by other clients.
 
 (docs/design.md, The mirror)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends calls to Dobby: limited in number and time (docs/design.md, Dobby's side).
 
 The caller gets an outcome within its timeout. The call stays in flight until Dobby's own reply,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The events that the mirror emits: each once, and in order (docs/design.md, Events and exits)."""
 
 from dataclasses import dataclass

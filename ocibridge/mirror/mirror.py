@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mirror: observations of Dobby in, events out (docs/design.md, The mirror).
 
 It knows no bus and has no clock. Its notion of time is its `position`: how many observations it has

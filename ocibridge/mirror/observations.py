@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is observed of Dobby (docs/design.md, The mirror).
 
 Each observation carries Dobby's `owner`: the unique bus name of the Dobby process that it is about.

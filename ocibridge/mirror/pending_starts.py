@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The provenance of containers to come: of our starts in progress, and from before our restart."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The containers of the present Dobby, and the only code that changes a `Container`.
 
 Each change that concerns a consumer emits its event here: once, and in order. `mirror.py` decides

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logging by structlog: to the journal under systemd, as lines on stderr otherwise.
 
 Event fields in upper case become fields of the journal entry (systemd.journal-fields(7)); lines on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends entries to journald by its native protocol, and never blocks.
 
 sd_journal_sendv(3) blocks while journald's queue of ten entries is full: when journald hangs, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MESSAGE_IDs of log entries that an operator acts on; systemd/ocibridge.catalog explains them.
 
 (docs/design.md, systemd and the journal)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications to systemd (sd_notify(3)). A no-op when not started by systemd.
 
 (docs/design.md, systemd and the journal)

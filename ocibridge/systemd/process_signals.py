@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """POSIX signals of the process, from its start to its end: none is lost, none ends it by accident.
 
 (docs/design.md, systemd and the journal)

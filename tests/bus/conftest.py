@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private bus for each test.
 
 On it, the fake Dobby runs as a process, and ocibridge in the event loop of the test.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system clock is set while ocibridge runs (docs/design.md, Exit records).
 
 Only wall-clock times change. Timeouts and waits do not.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby absent, starting, killed, replaced, deaf or stalled.
 
 What callers get. ocibridge recovers without a restart.

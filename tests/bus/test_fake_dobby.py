@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fake Dobby against captures of the real one.
 
 The same calls in the same order get the same answers (docs/dobby-captures/README.md).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fake Dobby reproduces how harmless-looking requests harm Dobby itself or the host."""
 # ruff: noqa: S108 - /tmp is where Dobby's mount tunnels are
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fake Dobby reproduces the real one's traps that a replay of calls cannot show.
 
 The docstrings of the tests name the captures in docs/dobby-captures.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests that would harm Dobby or the host are refused.
 
 The fake Dobby reproduces the harm.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends by SIGTERM or SIGKILL that no caller requested.
 
 They are held back for a moment, since Dobby itself may be shutting down.

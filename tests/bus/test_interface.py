@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface on the system bus: as checked in, as introspected, and as another user sees it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The requests in the plugin document, read from its text and run end to end.
 
 See docs/design.md, JSON-RPC.

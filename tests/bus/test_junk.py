@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random junk in every argument.
 
 There is always a reply, or one of the documented errors, and Dobby is unharmed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one caller may have in flight (limits.per_caller), and what is left for others."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many callers and a slow Dobby.
 
 No caller waits for others longer than Dobby makes unavoidable, and Dobby is never overloaded.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """org.freedesktop.LogControl1, for systemctl service-log-level and service-log-target."""
 
 import os

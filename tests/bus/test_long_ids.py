@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every method refuses a container id that is too long, before anything is stored for it."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The methods: what each does and what it refuses (docs/design.md, The verbs)."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Containers as objects: their signals and in which order they come.
 
 See docs/design.md, Containers as objects.

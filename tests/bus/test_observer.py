@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby is killed and restarted many times under load.
 
 A client that only listens ends up with the true state (docs/design.md, The order of events).

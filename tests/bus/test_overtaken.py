@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transitions that another transition overtakes: the error does not blame the wrong party."""
 
 import asyncio

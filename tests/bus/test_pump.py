@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connection's own dispatch: bounded turns, budgets per sender, and the fallback without it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that Dobby has not received, will never receive, or received before it died.
 
 What happens to them, and which error their callers get.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replies and signals of Dobby with wrong D-Bus types.
 
 In Python, `u` or `x` instead of `i` would look the same.

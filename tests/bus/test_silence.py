@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ping distinguishes a busy Dobby from a stalled one, however slow the machine is."""
 
 import asyncio

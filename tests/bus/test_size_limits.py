@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Size limits on what privileged callers send, so that the bus disconnects neither Dobby nor us."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sweep survives a failed pass. A reload of the limits takes effect at once."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends that Dobby does not report or may take back, checked without the help of a sweep."""
 
 import asyncio

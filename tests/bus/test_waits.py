@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """waitForState, and methods that return once their effect is there.
 
 See docs/design.md, waitForState.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls of org.rdk.OCIContainer1 with busctl."""
 
 import subprocess

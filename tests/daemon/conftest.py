@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real program on a private bus."""
 
 from collections.abc import Callable, Iterator

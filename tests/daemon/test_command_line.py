@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: output and exit codes (docs/design.md, systemd and the journal)."""
 
 import os

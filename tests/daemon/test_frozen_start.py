@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bus that stops answering during the start does not keep the daemon from ending."""
 
 import os

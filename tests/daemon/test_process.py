@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process: its start and end, signals, the bus name, and the bus."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands of the README and of docs/, typed into a shell beside `make run`."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGHUP, and what systemd receives (sd_notify(3)).
 
 A socket of the test plays systemd.

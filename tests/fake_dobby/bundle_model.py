@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Dobby does with a bundle or spec: it reads, recovers, rewrites, refuses, or crashes.
 
 Written from the observed behaviour of the real Dobby (docs/dobby.md, Starting a container;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundles for tests, with the names used in the captures.
 
 `fake.*` annotations in config.json tell the fake Dobby how the container behaves.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bus client for tests: awaits replies, records signals in order, controls the fake Dobby."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A monotonic clock that a test can freeze and advance, to test timing without waiting."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fake Dobby: a python-dbusmock template (`python3 -m dbusmock --template dobby.py`).
 
 dbusmock behaves well: it introspects, answers Properties, checks signatures, and takes any number

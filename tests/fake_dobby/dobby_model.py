@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby 3.19.1 as captured, without the bus: containers, descriptors, replies (docs/dobby.md).
 
 Each method returns `Work`: how long it holds Dobby's one work queue, and what happens then. No

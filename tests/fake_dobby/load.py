@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random callers, and the errors they may get when Dobby dies."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby's mounts, and how they destroy the host's files (docs/dobby.md, Mount: the tunnel).
 
 Nothing is really mounted. The model only works out what Dobby would do.

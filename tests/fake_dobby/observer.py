@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client that only listens: what it knows of the containers, and each violation of the order.
 
 The order of signals is that of docs/design.md, The order of events.

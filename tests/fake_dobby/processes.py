@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a private bus, the fake Dobby and ocibridge, for `make run` and the tests."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make run`: a private bus, the fake Dobby and ocibridge, until Ctrl-C."""
 
 import signal

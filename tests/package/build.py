@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the Debian package like `make deb`."""
 
 import subprocess

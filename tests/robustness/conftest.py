@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ocibridge as a process, with a fake Dobby, on a bus that allows everything."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proxies between a daemon and the bus that close or freeze the connection after some bytes."""
 
 import socket

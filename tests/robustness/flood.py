@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floods: one message, sent to the bus as fast as it takes it, from one caller who reads nothing.
 
 By hand, beside a running ocibridge: python -m tests.robustness.flood ADDRESS KIND SECONDS

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A false Dobby that sends arbitrary replies."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Owns ocibridge's name in its place, and prints each signal that is unicast to it.
 
 python -m tests.robustness.listener ADDRESS prints its unique name, then the members of signals

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A caller that sends what no client library allows.
 
 Each call gets one clear error, and other callers are not affected.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An honest caller beside each flood, on a private bus that allows everything.
 
 tests/system does the same with the unit's sandbox and the system bus's policy.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Callers who call without end, want no replies, or disconnect before they are identified."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forged signals, sent to our connection alone by the thousand.
 
 None is accepted, none is logged as a bug, and none costs memory.

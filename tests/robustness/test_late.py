@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Late and duplicate replies, replies of a former owner, two owners in turn, signal storms."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby's replies are wrong.
 
 What cannot be right is not accepted, and callers get one of the documented errors.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """POSIX signals in storms, and before the program handles them."""
 
 import signal

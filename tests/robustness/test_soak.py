@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A soak test: honest callers and attackers at once, with a Dobby that dies at random.
 
 `make soak` runs it for long, and it writes its figures to build/soak.json.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Output that the bus does not take: our socket buffer is full, or a listener does not read."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system around fails: the bus, the disk, descriptors, memory, time."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long an honest caller waits beside each flood, and what memory the flood costs the daemon.
 
 By hand, with ocibridge running: python -m tests.robustness.waits ADDRESS [SECONDS [UID [KIND...]]]

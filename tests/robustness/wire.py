@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A raw connection to the bus.
 
 It sends any message that dbus-fast can serialise, also those that client libraries refuse.

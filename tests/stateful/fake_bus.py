@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replaces the bus for what we announce: each signal goes to one observer."""
 
 from typing import Any

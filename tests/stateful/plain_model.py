@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expected state of the mirror, computed in the plainest way.
 
 One record per container. For each query to Dobby, the ids that signals have named since it was

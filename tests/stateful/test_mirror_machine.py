@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hypothesis plays Dobby and its clients at random (docs/design.md, The mirror).
 
 After every step the mirror must equal the plain model, and what we announce must equal the mirror.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A random Dobby: its containers, its one work queue, and what it sends to us.
 
 See (docs/dobby.md, Signals and their order), (docs/dobby.md, The work queue) and

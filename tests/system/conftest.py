@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boxes with a real systemd, system bus and journal, made by the tool at $SYSBOX.
 
 ocibridge is installed in them as on a device.

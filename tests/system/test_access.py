@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may do what (docs/design.md, Access).
 
 Each user really makes each call. A refused call reaches neither ocibridge nor Dobby.

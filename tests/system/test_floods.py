@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floods by an unprivileged user, against the unit in its sandbox.
 
 Other callers are served, the watchdog does not fire, and the unit can be stopped. The figures go to

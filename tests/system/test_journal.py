@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal for an operator: what happened to a container, who did what, and what to do."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Started, stopped, reloaded, killed and activated by a real systemd."""
 
 import subprocess

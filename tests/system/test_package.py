@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Debian package in a bare box: installed, used, upgraded, removed and purged.
 
 With both kinds of bus.

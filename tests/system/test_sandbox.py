@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The unit as systemd sees it, and the daemon inside its sandbox."""
 
 # ruff: noqa: S108 - paths in the box, not temporary files of ours

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user unit, with the user's own systemd and session bus."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plugin document as data: its examples and its tables of parameters, read from its text."""
 
 import re

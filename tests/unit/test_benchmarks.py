@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The statistics of the benchmark: a wrong ratio would not be noticed in the tables."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents: citations and links resolve, paths and commands exist, prose keeps its width."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers are folders, and imports point inward (docs/design.md, The layers).
 
 Each library is imported in one place, and files and functions stay small.
@@ -35,7 +36,7 @@ COMPOSITION = {
     "ocibridge.event_router",
 }
 MAX_LINES = 350
-MAX_FUNCTION_LINES = 42
+MAX_FUNCTION_LINES = 40
 MAX_ENTRIES = 20
 # The only modules that may import these libraries.
 DOORS = {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manual pages and the shipped configuration are complete and correct."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Background tasks are kept, and their crashes are reported."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON-RPC parameters against the plugin document: names, types, and which are optional.
 
 And against the D-Bus methods.

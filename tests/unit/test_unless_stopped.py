@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work cut short by a request to stop has one outcome, and leaves nothing running."""
 
 import asyncio

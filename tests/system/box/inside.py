@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client in the box. It needs only Debian's python3-gi.
 
 inside.py until PROPERTY VALUE   wait until that property of the manager has the value

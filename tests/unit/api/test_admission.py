@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Admission: calls are counted by user from arrival (docs/design.md, Floods)."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON-RPC 2.0 without a bus: the specification's own examples, its rules, and random junk."""
 
 import json

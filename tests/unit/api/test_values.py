@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GetInfo's JSON as D-Bus values: nothing dropped, nothing that the bus cannot carry."""
 
 import json

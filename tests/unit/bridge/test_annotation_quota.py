@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limit on the annotations of one container, without Dobby."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules on what crashes Dobby and what it refuses, on parsed JSON."""
 
 import json

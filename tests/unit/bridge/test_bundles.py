@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of bundles and specs, and the store of their provenance."""
 
 import asyncio

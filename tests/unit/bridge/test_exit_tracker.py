@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exit tracker, fed by a mirror as in the daemon: ends that nobody announces, and the last."""
 
 import asyncio

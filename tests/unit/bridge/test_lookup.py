@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finding containers and explaining refusals, with a Dobby whose answers the test gives."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which directories Dobby may be asked to mount, on a tree of plain files: nothing is mounted."""
 # ruff: noqa: S108 - /tmp is where Dobby has its tunnels
 

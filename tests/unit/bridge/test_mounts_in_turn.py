@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dobby is asked for one mount at a time, after the check of it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hibernations and wakeups that another change overtakes before the state is polled."""
 
 import asyncio

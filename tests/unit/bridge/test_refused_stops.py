@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stops that Dobby refuses because another stop of the same container was accepted."""
 
 import asyncio

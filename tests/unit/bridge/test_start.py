@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pending starts: however one ends, waits for its id are completed."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stops that join one another, without Dobby."""
 
 import asyncio

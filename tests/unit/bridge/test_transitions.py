@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pause, resume, hibernate and wakeup with a Dobby whose answers the test gives."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waits for states: which events of the mirror complete them, and with which word."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reloads: all or nothing, and what needs a restart is reported."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration: durations, and errors that name file, key and what was expected."""
 
 from contextlib import suppress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The call queue and shared calls: order, freshness, and that nothing outlives its call."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the client of Dobby keeps for each container, and for how long."""
 
 from typing import Any, cast

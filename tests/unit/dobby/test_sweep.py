@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sweep, on a clock that the test moves: what it asks, how often, and when it waits."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The line in front of Dobby, and the silence behind it."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends that the mirror holds back, since Dobby may be leaving as well (design 5)."""
 
 from typing import Any

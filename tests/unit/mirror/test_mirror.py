@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mirror: ids, descriptors, states, ends, late answers (docs/design.md, The mirror)."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Log entries on a terminal and in the journal, and the catalog of MESSAGE_IDs."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal's native protocol, with a journald that is fine, slow, stuck or absent."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications to systemd (sd_notify(3))."""
 
 import asyncio
