@@ -240,5 +240,5 @@ class Dispatcher:
             return
         if call.caller.uid == UNKNOWN_UID:
             raise AccessDenied(
-                f"{call.spec.name}: refused: the caller left the bus before it could be identified"
+                f"{call.spec.name}: not done: the caller left the bus before it could be identified"
             )
