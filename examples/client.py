@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# SPDX-License-Identifier: Apache-2.0
 """Start a container, wait until it has ended, and print why. Usage: client.py ID BUNDLE."""
 
 import sys

@@ -1,5 +1,4 @@
 #!/bin/sh
-# SPDX-License-Identifier: Apache-2.0
 # Post a Thunder request, from a file or from standard input, and print the answer.
 # Usage: [BUS=--user] thunder.sh [FILE]
 set -eu

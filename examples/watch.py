@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# SPDX-License-Identifier: Apache-2.0
 """Print each container and its state, now and at each change: ask once, then only listen."""
 
 from gi.repository import Gio, GLib

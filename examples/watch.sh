@@ -1,5 +1,4 @@
 #!/bin/sh
-# SPDX-License-Identifier: Apache-2.0
 # Print each container and its state. Listen first, then ask once, so that no change is missed.
 on="--session -d org.rdk.OCIContainer"
 stdbuf -oL gdbus monitor $on | sed -un "s/.*onContainerStateChanged ('\(.*\)', '\(.*\)')/\1 \2/p" &
