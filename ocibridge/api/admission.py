@@ -21,7 +21,8 @@ T = TypeVar("T")
 MAX_UNDER_WAY: Final = 1024
 # How many of these are kept for root and the group.
 RESERVED: Final = 128
-# Reads and waits of all connections whose user is not known yet.
+# Reads of all connections whose user is not known yet, and waits likewise: apart, so that waits of
+# new connections do not keep others from their first read.
 MAX_UNKNOWN: Final = 256
 
 
@@ -34,7 +35,9 @@ class Admission:
         self._by_sender: Counter[str] = Counter()
         self._open = {False: 0, True: 0}  # reads and, under True, waits
         self._of_user: Counter[int] = Counter()
-        self._of_caller: Counter[Caller] = Counter()  # of users that are not known yet
+        # Of users that are not known yet: by kind, and by connection and kind.
+        self._unknown = {False: 0, True: 0}
+        self._of_caller: Counter[tuple[Caller, bool]] = Counter()
 
     def admit(self, call: Call) -> None:
         """Count the call. Raises LimitsExceeded, without counting it, if there is no place."""
@@ -48,7 +51,7 @@ class Admission:
             call.caller = self._callers.meet(call.sender)
             self._check_user(call, call.caller)
             self._open[call.spec.long_running] += 1
-            self._enter_user(call.caller)
+            self._enter_user(call.caller, call.spec.long_running)
         self._by_sender[call.sender] += 1
         call.is_counted = True
 
@@ -60,9 +63,10 @@ class Admission:
         _decrease(self._by_sender, call.sender)
         if call.spec.is_open_to_all and call.caller is not None:
             self._open[call.spec.long_running] -= 1
-            if call.caller in self._of_caller:
-                _decrease(self._of_caller, call.caller)
-                _decrease(self._of_user, UNKNOWN_UID)
+            key = call.caller, call.spec.long_running
+            if key in self._of_caller:
+                _decrease(self._of_caller, key)
+                self._unknown[call.spec.long_running] -= 1
             else:
                 _decrease(self._of_user, call.caller.uid)
 
@@ -83,7 +87,7 @@ class Admission:
         most = MAX_UNDER_WAY if caller.is_privileged or not is_known else MAX_UNDER_WAY - RESERVED
         if is_known and self._of_user[caller.uid] >= self._settings.now.limits.per_user:
             raise self._too_many_of_user(call, caller)
-        unknown_full = not is_known and self._of_user[UNKNOWN_UID] >= MAX_UNKNOWN
+        unknown_full = not is_known and self._unknown[call.spec.long_running] >= MAX_UNKNOWN
         if unknown_full or self._open[call.spec.long_running] >= most:
             raise _too_many(
                 call,
@@ -91,18 +95,20 @@ class Admission:
                 "try again later",
             )
 
-    def _enter_user(self, caller: Caller) -> None:
-        self._of_user[caller.uid] += 1
-        if caller.uid == UNKNOWN_UID:
-            if caller not in self._of_caller:
-                self._callers.when_known(caller, self._move)
-            self._of_caller[caller] += 1
+    def _enter_user(self, caller: Caller, long_running: bool) -> None:
+        if caller.uid != UNKNOWN_UID:
+            self._of_user[caller.uid] += 1
+            return
+        self._callers.when_known(caller, self._move)
+        self._unknown[long_running] += 1
+        self._of_caller[caller, long_running] += 1
 
     def _move(self, caller: Caller) -> None:
         """Count the calls of a connection for its user, which the bus has just told."""
-        count = self._of_caller.pop(caller, 0)
-        self._of_user[UNKNOWN_UID] -= count
-        self._of_user[caller.uid] += count
+        for long_running in (False, True):
+            count = self._of_caller.pop((caller, long_running), 0)
+            self._unknown[long_running] -= count
+            self._of_user[caller.uid] += count
 
     def _too_many_of_user(self, call: Call, caller: Caller) -> LimitsExceeded:
         most = self._settings.now.limits.per_user

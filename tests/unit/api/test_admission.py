@@ -154,3 +154,11 @@ def test_calls_that_change_something_need_no_place(
     monkeypatch.setattr(admission, "MAX_UNDER_WAY", 0)
     assert len(admit(CHANGE, ":1.0", 65)) == 64
     assert callers.met == {}  # and are not held up by a look-up here
+
+
+def test_waits_of_new_connections_keep_no_new_connection_from_reading(
+    admit: Any, callers: FakeCallers
+) -> None:
+    assert callers.met == {}
+    assert sum(len(admit(WAIT, f":1.{number}", 64)) for number in range(10)) == 256
+    assert len(admit(READ, ":1.new", 1)) == 1
