@@ -44,6 +44,9 @@ ADVANCE_SECONDS: Final = 0.03
 MAX_BACKLOG: Final = 32 << 10
 BYTES_A_SECOND: Final = 10e6
 BACKLOG_ADVANCE_SECONDS: Final = 0.01
+# More than this (bytes) delays whoever calls next, so it counts even if nobody else has called.
+# Less than the send buffer of a daemon that is not root (212,992 on a stock kernel).
+MAX_LONE_BACKLOG: Final = 192 << 10
 # How long (seconds) after a message of anybody else the input counts as contended.
 CONTENDED_SECONDS: Final = 0.1
 # How often (seconds) the connections in debt are counted.
@@ -243,16 +246,14 @@ class Pump:
     def _may_take_time(self, message: int) -> bool:
         """Whether the sender has time left; then what follows is charged to it.
 
-        A sender is only refused if others wait: the bus has not read our replies yet, or there was
-        input all the time since the sender's last answer, and not from this sender alone.
+        A sender is only refused if it delays others: somebody else has called lately, and the bus
+        has not read our replies yet, or there was input ever since the sender's last answer.
         """
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
         backlog = self._backlog()
-        is_busy = (
-            self._drained_before.get(sender) == self._drained
-            and time.perf_counter() < self._contended_until
-        )
-        if backlog > MAX_BACKLOG or is_busy:
+        is_behind = backlog > MAX_BACKLOG or self._drained_before.get(sender) == self._drained
+        is_contended = time.perf_counter() < self._contended_until
+        if (is_behind and is_contended) or backlog > MAX_LONE_BACKLOG:
             advance = BACKLOG_ADVANCE_SECONDS if backlog > MAX_BACKLOG else ADVANCE_SECONDS
             if self._budgets.is_spent(sender, advance):
                 return False

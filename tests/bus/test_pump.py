@@ -100,7 +100,8 @@ async def test_a_burst_does_not_keep_the_loop(
 async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     oci: Client, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump, "MAX_BACKLOG", -1)  # as if others waited
+    monkeypatch.setattr(pump, "MAX_LONE_BACKLOG", -1)  # as if others waited
+    monkeypatch.setattr(pump, "MAX_BACKLOG", -1)
     monkeypatch.setattr(pump, "BACKLOG_ADVANCE_SECONDS", 1e-9)
     monkeypatch.setattr(pump, "SHARE", 0.0)
     other = Client(await Bus.open(address))
