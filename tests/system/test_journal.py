@@ -166,7 +166,7 @@ def test_lines_for_people_on_a_terminal(box: Box) -> None:
     done = box.tried("/usr/bin/ocibridge", "ocibridge")
     assert done.returncode == 69
     assert done.stderr.splitlines() == [
-        "ocibridge: info: Dobby is on the bus and starting",
+        "ocibridge: info: Dobby is starting and does not take calls yet",
         "ocibridge: info: Dobby is ready",
         "ocibridge: error: the bus name org.rdk.OCIContainer belongs to another process",
     ]
