@@ -81,10 +81,12 @@ class EventRouter:
         match event:
             case StatusChanged(status=DobbyStatus.STARTING):
                 self._mirror.recall(self._provenance_store.recall(self._dobby_process))
-            case PendingStartsChanged() if self._mirror.is_starting(event.id):
+            case PendingStartsChanged() if self._mirror.is_start_sent(event.id):
                 # At once: if ocibridge is killed right after the call is sent, its successor has to
                 # know what was started.
                 self._save_provenance()
+            case PendingStartsChanged() if self._mirror.is_starting(event.id):
+                pass  # its bundle is still being read: there is nothing to save yet
             case (
                 PendingStartsChanged()
                 | ContainerStarted()

@@ -30,12 +30,18 @@ def spawn(
     """
     task = asyncio.get_running_loop().create_task(work, name=name)
     _running.add(task)
-    task.add_done_callback(partial(_report, vital=vital, expected=expected))
+    if vital or expected:
+        task.add_done_callback(partial(_report, vital=vital, expected=expected))
+    else:
+        task.add_done_callback(_report)  # each call of a method is a task: no partial for these
     return task
 
 
 def _report(
-    task: asyncio.Task[Any], *, vital: bool, expected: type[Exception] | tuple[type[Exception], ...]
+    task: asyncio.Task[Any],
+    *,
+    vital: bool = False,
+    expected: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
     _running.discard(task)
     if task.cancelled() or (failure := task.exception()) is None or isinstance(failure, expected):

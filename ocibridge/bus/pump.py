@@ -24,7 +24,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Final
 
 from sdbus import sd_bus_internals as sd
@@ -36,6 +36,8 @@ from ocibridge.names import OBJECT_MANAGER, PROPERTIES, STANDARD_ERROR_PREFIX
 # Bounds of one loop iteration. Fewer messages cost throughput; more delay signals and timers.
 TURN_MESSAGES: Final = 128
 TURN_SECONDS: Final = 0.004
+# How many messages are processed between two looks at the clock, unless the bus library answers.
+CLOCK_MESSAGES: Final = 16
 # What answers of the bus library may cost for one connection: a share of our time, and an advance.
 SHARE: Final = 0.5
 ADVANCE_SECONDS: Final = 0.03
@@ -93,6 +95,7 @@ class Pump:
         self._is_scheduled = False
         self._budgets = Budgets(time.perf_counter)
         self._charged = b""  # sender of the call that the bus library is answering now
+        self._charged_at = 0.0
         self._backlog_before = 0
         self._contended_until = 0.0
         self._drained = 0  # how often the input was empty
@@ -133,21 +136,24 @@ class Pump:
 
     def run(self) -> None:
         """Process one turn of what has arrived, and send pending output."""
-        until = time.perf_counter() + TURN_SECONDS
+        now = time.perf_counter()
+        until = now + TURN_SECONDS
         result = 1
         try:
-            for _ in range(TURN_MESSAGES):
-                began = time.perf_counter()
-                if began > until:
-                    break
+            for number in range(1, TURN_MESSAGES + 1):
                 result = self._sd_bus_process(self._bus, None)
                 if result <= 0:
                     self._drained += result == 0
                     break
                 if self._charged:
-                    self._charge(time.perf_counter() - began)
+                    now = time.perf_counter()
+                    self._charge(now - self._charged_at)
                 else:
-                    self._contended_until = began + CONTENDED_SECONDS
+                    self._contended_until = now + CONTENDED_SECONDS
+                    if number % CLOCK_MESSAGES == 0:
+                        now = time.perf_counter()
+                if now > until:
+                    break
         finally:  # an exception of a property's getter passes through sd_bus_process
             self._charged = b""
             self.update_watchers()
@@ -179,12 +185,15 @@ class Pump:
     def update_watchers(self) -> None:
         """Have the loop watch the socket for what sd-bus wants now. Call it after each send."""
         events = self._sd_bus_get_events(self._bus)
+        if events > 0:
+            if events != self._struct.watched:
+                self._watch(events)
+            return
         if events == 0:  # there is work that no event of the socket will announce
             self._schedule_turn()
-        if max(0, events) != self._struct.watched:
-            # Closed, if negative: the descriptor may be invalid already.
-            with suppress(OSError) if events < 0 else nullcontext():
-                self._watch(max(0, events))
+        if self._struct.watched:
+            with suppress(OSError):  # if closed, the descriptor may be invalid already
+                self._watch(0)
 
     def _watch(self, events: int) -> None:
         """Have the loop watch the socket for these events (poll(2))."""
@@ -252,12 +261,13 @@ class Pump:
         sender: bytes = self._library.sd_bus_message_get_sender(message) or b""
         backlog = self._backlog()
         is_behind = backlog > MAX_BACKLOG or self._drained_before.get(sender) == self._drained
-        is_contended = time.perf_counter() < self._contended_until
+        now = time.perf_counter()
+        is_contended = now < self._contended_until
         if (is_behind and is_contended) or backlog > MAX_LONE_BACKLOG:
             advance = BACKLOG_ADVANCE_SECONDS if backlog > MAX_BACKLOG else ADVANCE_SECONDS
             if self._budgets.is_spent(sender, advance):
                 return False
-        self._charged, self._backlog_before = sender, backlog
+        self._charged, self._charged_at, self._backlog_before = sender, now, backlog
         return True
 
     def _backlog(self) -> int:

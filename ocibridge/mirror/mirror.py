@@ -112,6 +112,10 @@ class Mirror:
         """Whether a start of ours for that id is in progress."""
         return self._pending_starts.has(container_id)
 
+    def is_start_sent(self, container_id: str) -> bool:
+        """Whether a start of ours for that id has been sent, or is about to be."""
+        return self._pending_starts.is_sent(container_id)
+
     def provenance(self) -> dict[tuple[str, int], Provenance]:
         """What is worth saving: provenance by (id, descriptor), of starts sent by (id, 0)."""
         known = {

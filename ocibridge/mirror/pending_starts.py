@@ -28,6 +28,11 @@ class PendingStarts:
         """Whether a start of ours for that id is in progress."""
         return container_id in self._pending
 
+    def is_sent(self, container_id: str) -> bool:
+        """Whether a start of ours for that id has been sent, or is about to be."""
+        start = self._pending.get(container_id)
+        return start is not None and start.provenance is not None
+
     def claim(self, container_id: str) -> PendingStart:
         """Begin a start. `withdraw` ends it before it is sent, `answered` after that."""
         self._pending[container_id] = start = PendingStart()
