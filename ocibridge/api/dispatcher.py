@@ -108,8 +108,6 @@ class Dispatcher:
         """The method as the bus serves it. `container_at`: for those of the container objects."""
 
         def called(message: Message) -> None:
-            if spec.is_open_to_all and not message.expect_reply:
-                return  # nobody gets the answer; a flood of them must not delay others
             container = None if container_at is None else container_at(message.path or "")
             call = Call(spec, message.sender or "", container)
             try:

@@ -12,9 +12,17 @@ import pytest
 from sdbus import sd_bus_internals as sd
 
 from ocibridge.bus import pump, sd_bus
-from ocibridge.bus.connection import Bus, ErrorReply
+from ocibridge.bus.connection import Bus, ErrorReply, path_of
 from ocibridge.bus.pump import ADVANCE_SECONDS, COUNT_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
-from ocibridge.names import INTERFACE, LOG_CONTROL, LOG_CONTROL_PATH, OBJECT_PATH, PROPERTIES
+from ocibridge.names import (
+    CONTAINER_INTERFACE,
+    CONTAINER_PATH,
+    INTERFACE,
+    LOG_CONTROL,
+    LOG_CONTROL_PATH,
+    OBJECT_PATH,
+    PROPERTIES,
+)
 from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
@@ -218,15 +226,25 @@ async def test_it_is_not_attached_to_another_library(
     assert sd.SdBus.__basicsize__ > 41
 
 
-async def test_one_rule_for_all_containers(
+async def test_unwanted_reads_are_dropped_by_one_rule_for_all_containers(
     client: Client, start_dobby: StartDobby, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    """The bus allows a connection 512 match rules."""
+    """The rule is there from the first such call on. The bus allows a connection 512 rules."""
     start_dobby()
     daemon = await start_bridge()
     await client.until_property("DobbyAvailable", wanted=True)
-    await client.start("a", make_bundle(tmp_path, "a"))
-    kept = len(daemon._bus._pump._kept)
-    await client.start("b", make_bundle(tmp_path, "b"))
-    assert len(daemon._bus._pump._kept) == kept
-    assert await client.on("b", "waitForState", "st", "Running", 0) == "Running"
+    for container_id in ("a", "b"):
+        await client.start(container_id, make_bundle(tmp_path, container_id))
+    pump_ = daemon._bus._pump
+    assert pump_._dropped == set()
+    for container_id in ("a", "b", "a"):
+        path = path_of(CONTAINER_PATH, container_id)
+        call = client.bus._connection.new_method_call_message(
+            OURS, path, CONTAINER_INTERFACE, "waitForState"
+        )
+        call.append_data("st", "Paused", 0)
+        call.expect_reply = False
+        client.bus.send(call)
+        assert await client.on(container_id, "waitForState", "st", "Running", 0) == "Running"
+        assert pump_._dropped == {(CONTAINER_INTERFACE, "waitForState")}
+    assert daemon._dispatcher._under_way == {}
