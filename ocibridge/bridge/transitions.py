@@ -99,8 +99,7 @@ class Transitions:
         substate = await check
         if substate is not wanted:  # the request may have been held, and overtaken by the check
             substate = await self._dobby.state(container.descriptor, fresh=True)
-        if substate is SubState.INVALID:
-            raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
+        await self._check_present(container, substate, verb)
         if substate is not wanted:
             raise DobbyRefused(
                 f"Dobby accepted {verb}, but {container} is not {wanted}. {WHERE_DOBBY_LOGS}"
@@ -116,11 +115,18 @@ class Transitions:
         while True:
             with self._waiters.enter(container.id, ANY) as change:
                 substate = await self._dobby.state(container.descriptor, fresh=True)
-                if substate is SubState.INVALID or self._mirror.find(container.id) is not container:
-                    raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
+                await self._check_present(container, substate, verb)
                 if is_done() or container.reported is not passing:
                     return is_done()
                 await asyncio.wait([change.reached], timeout=POLL_SECONDS)
+
+    async def _check_present(self, container: Container, substate: SubState, verb: str) -> None:
+        """Raise NoSuchContainer if the container has ended."""
+        if substate is SubState.INVALID:
+            # Only a later List tells Invalid from an end in progress (docs/design.md, States).
+            await self._dobby.refresh(fresh=True)
+        if self._mirror.find(container.id) is not container:
+            raise NoSuchContainer(f"{quoted(container.id)} ended during {verb}")
 
 
 def _failed(container: Container, verb: str) -> DobbyRefused:
