@@ -147,13 +147,13 @@ def _bad_conversion(config: Json) -> str | None:
 
 def _hooks(config: Json) -> Iterator[Json]:
     hooks = config.get("hooks")
-    for name in LAUNCHED_HOOKS if isinstance(hooks, Mapping) else ():
-        entries = hooks.get(name) if isinstance(hooks, Mapping) else None
-        yield from (
-            hook
-            for hook in (entries if isinstance(entries, list) else ())
-            if isinstance(hook, Mapping)
-        )
+    if not isinstance(hooks, Mapping):
+        return
+    for name in LAUNCHED_HOOKS:
+        entries = hooks.get(name)
+        for hook in entries if isinstance(entries, list) else ():
+            if isinstance(hook, Mapping):
+                yield hook
 
 
 def _are_plugins(plugins: object) -> bool:
