@@ -2,6 +2,7 @@
 """Calls of org.rdk.OCIContainer1 with busctl."""
 
 import subprocess
+from pathlib import Path
 
 TIMEOUT_SECONDS = 15.0
 
@@ -29,3 +30,15 @@ def busctl(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
+
+
+def start_slowly(address: str, bundle: Path) -> "subprocess.Popen[str]":
+    """Call startContainer for the id "slow". Returns when it is Starting."""
+    call = subprocess.Popen(
+        busctl_command(address, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
+        assert call.poll() is None
+    return call

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.busctl import busctl, busctl_command
+from tests.daemon.busctl import busctl, start_slowly
 from tests.daemon.conftest import StartBridge
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
@@ -35,13 +35,7 @@ def test_a_call_under_way_may_end(address: str, start: StartBridge, tmp_path: Pa
         until_owned(address, "org.rdk.dobby")
         bridge = start()
         until_owned(address)
-        call = subprocess.Popen(
-            busctl_command(address, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
-            assert call.poll() is None
+        call = start_slowly(address, bundle)
         bridge.child.terminate()
         assert call.communicate(timeout=BOUND)[0] == "i 734\n"
         assert bridge.child.wait(BOUND) == 0
@@ -88,20 +82,10 @@ def test_the_bus_lost(tmp_path: Path) -> None:
                 address, environment={"RUNTIME_DIRECTORY": str(tmp_path)}, stderr=log
             )
             until_owned(address)
-            busctl(
-                address,
-                "--timeout=0.5",
-                "startContainer",
-                "ssssas",
-                "slow",
-                str(bundle),
-                "",
-                "",
-                "0",
-            )
-            assert "Starting" in busctl(address, "getContainerState", "s", "slow").stdout
+            call = start_slowly(address, bundle)
         with bridge:
             assert bridge.child.wait(BOUND) == os.EX_UNAVAILABLE
+        assert call.communicate(timeout=BOUND)[0] == ""
     said = (tmp_path / "log").read_text()
     assert "the bus has closed the connection" in said
     assert "Traceback" not in said

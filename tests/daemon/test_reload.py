@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.busctl import busctl, busctl_command
+from tests.daemon.busctl import busctl, busctl_command, start_slowly
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, until_owned
 
@@ -183,13 +183,7 @@ def test_waits_end_at_once_when_it_stops(
         waiting = subprocess.Popen(
             busctl_command(address, *wait), stderr=subprocess.PIPE, text=True
         )
-        start = subprocess.Popen(
-            busctl_command(address, "startContainer", "ssssas", "slow", str(bundle), "", "", "0"),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        while "Starting" not in busctl(address, "getContainerState", "s", "slow").stdout:
-            assert start.poll() is None
+        start = start_slowly(address, bundle)
         bridge.child.terminate()
         assert waiting.communicate(timeout=BOUND)[1] == "Call failed: ocibridge is stopping\n"
         late = subprocess.run(

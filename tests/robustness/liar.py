@@ -9,7 +9,7 @@ from typing import Any
 
 from dbus_fast import Message, MessageType
 
-from tests.robustness.wire import DRIVER, Wire
+from tests.robustness.wire import DRIVER, TO_THE_BUS, Wire
 
 Answer = Callable[[Message], Message | None]
 
@@ -66,9 +66,7 @@ class Liar:
 
     def give_up_the_name(self) -> None:
         """Stay on the bus without the name."""
-        self._wire.call(
-            "ReleaseName", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER
-        )
+        self._wire.call("ReleaseName", "s", ("org.rdk.dobby",), **TO_THE_BUS)
 
     def send(self, message: Message) -> None:
         """Send a message, such as a late or an unexpected reply."""

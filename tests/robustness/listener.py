@@ -9,14 +9,13 @@ import sys
 
 from dbus_fast import MessageType
 
-from tests.robustness.waits import driver
 from tests.robustness.wire import OURS, Wire
 
 
 def main(address: str) -> None:
     """Own the name and print what arrives."""
     with Wire(address) as wire:
-        assert driver(wire, "RequestName", "su", OURS, 4) == 1
+        assert wire.ask_bus("RequestName", "su", OURS, 4) == 1
         print(wire.name, flush=True)
         while (message := wire.next()).member != "Last":
             if (

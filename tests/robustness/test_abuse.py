@@ -13,7 +13,7 @@ import pytest
 from dbus_fast import Message, MessageFlag, MessageType, Variant
 
 from tests.robustness.conftest import Attack, Victim
-from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, Wire
+from tests.robustness.wire import DRIVER, INTERFACE, OURS, PATH, TO_THE_BUS, Wire
 
 STANDARD = "org.freedesktop.DBus.Error."
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -221,24 +221,8 @@ def forged(caller: Wire, member: str, signature: str, body: list[Any], **other: 
 def test_forged_signals_change_nothing(victim: Victim) -> None:
     """Broadcast and unicast. Only signals from Dobby's unique name count."""
     with victim.caller() as caller:
-        name_owner = Message(
-            destination=DRIVER,
-            path="/",
-            interface=DRIVER,
-            member="GetNameOwner",
-            signature="s",
-            body=[OURS],
-        )
-        owner = caller.ask(name_owner).body[0]
-        everything = Message(
-            destination=DRIVER,
-            path="/",
-            interface=DRIVER,
-            member="AddMatch",
-            signature="s",
-            body=["type='signal'"],
-        )
-        assert caller.ask(everything).message_type is MessageType.METHOD_RETURN
+        owner = caller.ask_bus("GetNameOwner", "s", OURS)
+        assert caller.outcome("AddMatch", "s", ("type='signal'",), **TO_THE_BUS) == "reply"
         to: dict[str, Any]
         for to in ({}, {"destination": owner}, {"destination": OURS}):
             forged(caller, "Started", "is", [7, "ghost"], **to)
@@ -278,17 +262,7 @@ def test_a_thousand_match_rules(victim: Victim) -> None:
         refused = 0
         for number in range(1000):
             rule = f"type='signal',sender='{OURS}',arg0='x{number}'"
-            answer = caller.ask(
-                Message(
-                    destination=DRIVER,
-                    path="/",
-                    interface=DRIVER,
-                    member="AddMatch",
-                    signature="s",
-                    body=[rule],
-                )
-            )
-            refused += answer.message_type is MessageType.ERROR
+            refused += caller.outcome("AddMatch", "s", (rule,), **TO_THE_BUS) != "reply"
         assert caller.is_served()
         assert refused < 1000
 

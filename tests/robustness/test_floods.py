@@ -170,15 +170,7 @@ def test_a_bus_that_is_frozen_does_not_keep_it_from_ending(tmp_path: Path) -> No
     ):
         until_owned(address)
         with Wire(address) as caller:
-            asks = Message(
-                destination=DRIVER,
-                path="/",
-                interface=DRIVER,
-                member="GetConnectionUnixProcessID",
-                signature="s",
-                body=[DRIVER],
-            )
-            bus = caller.ask(asks).body[0]
+            bus = caller.ask_bus("GetConnectionUnixProcessID", "s", DRIVER)
             os.kill(bus, signal.SIGSTOP)
             try:
                 bridge.child.terminate()

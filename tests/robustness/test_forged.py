@@ -12,7 +12,7 @@ import pytest
 from tests.robustness.conftest import Victim
 from tests.robustness.flood import SIGNALS
 from tests.robustness.test_abuse import PROPERTIES
-from tests.robustness.waits import NOBODY, driver, flooding
+from tests.robustness.waits import NOBODY, flooding
 from tests.robustness.wire import INTERFACE, OURS
 
 SECONDS = 1.0
@@ -27,7 +27,7 @@ def test_forged_to_us(victim: Victim, kind: str) -> None:
     """
     uid = NOBODY if os.geteuid() == 0 else os.geteuid()
     with victim.caller() as honest:
-        owner = driver(honest, "GetNameOwner", "s", OURS)
+        owner = honest.ask_bus("GetNameOwner", "s", OURS)
         before, served = victim.memory_kib, 0
         with flooding(victim.address, kind, SECONDS, owner, uid) as forger:
             while forger.poll() is None:

@@ -10,7 +10,7 @@ from dbus_fast import Message, MessageType, Variant
 from ocibridge import errors
 from tests.robustness.conftest import Attack, Victim, until
 from tests.robustness.liar import Answer, Liar, refusing, returning
-from tests.robustness.wire import DRIVER, INTERFACE, Wire
+from tests.robustness.wire import INTERFACE, TO_THE_BUS, Wire
 
 CLOSED_LIST = {
     error.dbus_name
@@ -111,24 +111,9 @@ def test_a_name_that_flaps(without_dobby: Victim) -> None:
     files = without_dobby.files
     with Wire(without_dobby.address) as owner, without_dobby.caller() as caller:
         for _ in range(1000):
-            for member, signature, body in (
-                ("RequestName", "su", ["org.rdk.dobby", 0]),
-                ("ReleaseName", "s", ["org.rdk.dobby"]),
-            ):
-                owner.send(
-                    Message(
-                        destination=DRIVER,
-                        path="/",
-                        interface=DRIVER,
-                        member=member,
-                        signature=signature,
-                        body=body,
-                    )
-                )
-        last = owner.call(
-            "NameHasOwner", "s", ("org.rdk.dobby",), destination=DRIVER, path="/", interface=DRIVER
-        )
-        assert owner.reply(last).body == [False]
+            owner.call("RequestName", "su", ("org.rdk.dobby", 0), **TO_THE_BUS)
+            owner.call("ReleaseName", "s", ("org.rdk.dobby",), **TO_THE_BUS)
+        assert owner.ask_bus("NameHasOwner", "s", "org.rdk.dobby") is False
         until(lambda: status(caller) == "absent")
         assert caller.outcome("listContainers") == f"{INTERFACE}.Error.DobbyUnavailable"
     assert without_dobby.files <= files + 1

@@ -21,7 +21,6 @@ from tests.fake_dobby.observer import Observer
 from tests.fake_dobby.processes import Process, fake_dobby, ocibridge, private_bus, until_owned
 from tests.robustness.conftest import Victim, start_by_others, unit_environment
 from tests.robustness.liar import Liar
-from tests.robustness.waits import driver
 from tests.robustness.wire import OURS, Wire
 
 # For a buffer of 212992 bytes, a stock kernel's default (socket(7), wmem_max): setsockopt(2)
@@ -81,7 +80,7 @@ class Listener:
         self.observer = Observer()
         self.heard = 0
         self.ended: list[int] = []
-        driver(wire, "AddMatch", "s", f"type='signal',sender='{OURS}'")
+        wire.ask_bus("AddMatch", "s", f"type='signal',sender='{OURS}'")
 
     def until(self, *, living: int) -> bool:
         """Until it knows that many containers.
@@ -219,7 +218,7 @@ def jammed(address: str, directory: Path, journal: Path) -> int | None:
     """The exit code of a daemon whose output the bus stopped reading. None if it keeps running."""
     with ExitStack() as stack:
         silent = stack.enter_context(Wire(address))
-        driver(silent, "AddMatch", "s", f"type='signal',sender='{OURS}'")
+        silent.ask_bus("AddMatch", "s", f"type='signal',sender='{OURS}'")
         liar = stack.enter_context(Liar(address, empty))
         log = stack.enter_context((directory / "log").open("wb"))
         status = os.fstat(log.fileno())
@@ -260,8 +259,8 @@ def test_a_bus_that_reads_from_us_no_longer(tmp_path: Path) -> None:
         assert message_id not in {MessageId.BUS_LOST, MessageId.NAME_TAKEN, MessageId.BUG}
         with Wire(address) as honest:
             until = time.monotonic() + BOUND
-            while driver(
-                honest, "NameHasOwner", "s", OURS
+            while honest.ask_bus(
+                "NameHasOwner", "s", OURS
             ):  # the bus notices late that a connection it does not read was closed
                 assert time.monotonic() < until
         with (

@@ -21,11 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from dbus_fast import Message
-
 from tests.fake_dobby.processes import memory_kib
 from tests.robustness.flood import CALLS, UNREAD
-from tests.robustness.wire import DRIVER, OURS, Wire
+from tests.robustness.wire import OURS, Wire
 
 NOBODY: Final = 65534
 SINK: Final = "org.example.Sink"
@@ -40,20 +38,6 @@ MIN_FLOOD: Final = 1000
 GROWTH_KIB: Final = 32 << 10
 KINDS: Final = (*CALLS, *(f"{kind}{UNREAD}" for kind in CALLS))
 Figures = dict[str, Any]
-
-
-def driver(wire: Wire, member: str, signature: str = "", *body: Any) -> Any:
-    """Call the bus itself. Returns the first value of its reply."""
-    call = Message(
-        destination=DRIVER,
-        path="/org/freedesktop/DBus",
-        interface=DRIVER,
-        member=member,
-        signature=signature,
-        body=list(body),
-    )
-    answer = wire.ask(call)
-    return answer.body[0] if answer.body else None
 
 
 class Honest:
@@ -138,7 +122,7 @@ def waits_beside(
     """
     honest = Honest(address)
     with Wire(address) as wire:
-        pid = driver(wire, "GetConnectionUnixProcessID", "s", OURS)
+        pid = wire.ask_bus("GetConnectionUnixProcessID", "s", OURS)
         before = memory_kib(pid, "VmRSS")
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM: proc(5)
         with flooding(address, kind, seconds, to, uid) as child:
@@ -160,7 +144,7 @@ def waits_beside(
         }
         honest.close()
         figures |= {"rss_before_kib": before, "rss_peak_kib": memory_kib(pid, "VmHWM")}
-        figures["restarted"] = driver(wire, "GetConnectionUnixProcessID", "s", OURS) != pid
+        figures["restarted"] = wire.ask_bus("GetConnectionUnixProcessID", "s", OURS) != pid
     return figures
 
 
@@ -216,7 +200,7 @@ def sink(address: str) -> Iterator[None]:
 def be_sink(address: str) -> None:
     """Own SINK, and discard all that arrives."""
     with Wire(address) as wire:
-        assert driver(wire, "RequestName", "su", SINK, 4) == 1
+        assert wire.ask_bus("RequestName", "su", SINK, 4) == 1
         print("owned", flush=True)
         wire.socket.settimeout(None)
         buffer = bytearray(1 << 18)

@@ -8,7 +8,7 @@ import os
 import socket
 from array import array
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from dbus_fast import Message, MessageFlag, MessageType
 from dbus_fast._private.unmarshaller import Unmarshaller
@@ -18,6 +18,7 @@ OURS = "org.rdk.OCIContainer"
 PATH = "/org/rdk/OCIContainer"
 INTERFACE = "org.rdk.OCIContainer1"
 BOUND = 20.0
+TO_THE_BUS: Final = {"destination": DRIVER, "path": "/org/freedesktop/DBus", "interface": DRIVER}
 
 
 class Wire:
@@ -34,9 +35,7 @@ class Wire:
         self._serial = 0
         self._replies: dict[int, Message] = {}
         self.others: list[Message] = []  # other messages received meanwhile: signals
-        self.name: str = self.ask(
-            Message(destination=DRIVER, path="/", interface=DRIVER, member="Hello")
-        ).body[0]
+        self.name: str = self.ask_bus("Hello")
 
     def __enter__(self) -> "Wire":
         return self
@@ -104,6 +103,11 @@ class Wire:
     def ask(self, message: Message) -> Message:
         """Send a call, and wait for its reply."""
         return self.reply(self.send(message))
+
+    def ask_bus(self, member: str, signature: str = "", *body: Any) -> Any:
+        """Call the bus itself. Returns the first value of its reply, or the text of its error."""
+        answer = self.reply(self.call(member, signature, body, **TO_THE_BUS))
+        return answer.body[0] if answer.body else None
 
     def outcome(
         self, member: str, signature: str = "", body: tuple[Any, ...] = (), **other: Any
