@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from ocibridge import __version__, daemon
+from ocibridge.access import report
 from ocibridge.config.files import find, load
 from ocibridge.config.schema import Config, ConfigError, bus_problem
 from ocibridge.systemd.journal import Journal
@@ -20,11 +21,15 @@ from ocibridge.systemd.message_ids import MessageId
 
 # How long to wait at exit for a slow journald to take the last entries.
 FLUSH_SECONDS = 2.0
+# How many words --check-access takes.
+MIN_QUESTION = 2
+MAX_QUESTION = 3
 EXIT_CODES = """exit codes:
-  0   stopped by SIGTERM or SIGINT; with --check-config: valid
+  0   stopped by SIGTERM or SIGINT; with --check-config: valid; with --check-access: allowed
   64  invalid command line
   69  no bus, the bus lost, or the bus name taken
   70  a bug of ocibridge
+  77  with --check-access: refused
   78  invalid configuration"""
 
 
@@ -57,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         help="check the configuration and exit: 0 valid, 78 invalid",
     )
     parser.add_argument(
+        "--check-access",
+        nargs="+",
+        metavar=("USER", "METHOD"),
+        help="with USER METHOD [ID]: name the rule that decides whether that user may call the "
+        "method, for the container ID, and exit: 0 allowed, 77 refused",
+    )
+    parser.add_argument(
         "--bus",
         metavar="system|session|ADDRESS",
         help="the bus that callers and Dobby are on (default: system)",
@@ -71,19 +83,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.bus is not None and (problem := bus_problem(options.bus)):
         parser.error(f"argument --bus: {problem}")
+    if options.check_access is not None:
+        return _check_access(parser, options)
     return _check(options) if options.check_config else _run(options)
 
 
 def _check(options: argparse.Namespace) -> int:
     try:
         files = _files(options)
-        load(files)
+        config = load(files)
     except ConfigError as error:
         print(f"ocibridge: {error}", file=sys.stderr)
         return os.EX_CONFIG
+    for warning in report.warnings(config.access):
+        print(f"ocibridge: warning: {warning}", file=sys.stderr)
     read = ", ".join(map(str, files)) or "no file, all defaults"
     print(f"ocibridge: the configuration is valid: {read}")
     return os.EX_OK
+
+
+def _check_access(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    question = options.check_access
+    if not MIN_QUESTION <= len(question) <= MAX_QUESTION:
+        parser.error("argument --check-access: expected USER METHOD [ID]")
+    user, method, *rest = question
+    try:
+        config = load(_files(options))
+        answer = report.answer(config.access, user, method, rest[0] if rest else "")
+    except ConfigError as error:
+        print(f"ocibridge: {error}", file=sys.stderr)
+        return os.EX_CONFIG
+    except ValueError as error:
+        parser.error(f"argument --check-access: {error}")
+    print("\n".join(answer.lines))
+    return os.EX_OK if answer.is_allowed else os.EX_NOPERM
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from ocibridge.api.json_rpc import JsonRpc
 from ocibridge.api.log_control import LogControl
 from ocibridge.api.manager_object import ManagerObject
 from ocibridge.api.methods import method_specs
+from ocibridge.api.refusals import Refusals
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bridge.exit_tracker import ExitTracker
 from ocibridge.bridge.provenance_store import ProvenanceStore, runtime_directory
@@ -108,13 +109,14 @@ class Daemon:
 
     def _compose_interface(self, bridge: Bridge, callsign: str, journal: Journal) -> Announcer:
         callers = Callers(self._bus)
+        self._refusals = Refusals()
         self._dispatcher = Dispatcher(
-            self._bus, self._name_watcher, callers, self._mirror, self._settings
+            self._bus, self._name_watcher, callers, self._mirror, self._settings, self._refusals
         )
         specs = method_specs(bridge)
         self._api = ManagerObject(self._bus, self._mirror, self._dispatcher, specs)
         self._json_rpc = JsonRpc(self._bus, self._dispatcher, specs, callsign)
-        self._log_control = LogControl(self._bus, journal, callers)
+        self._log_control = LogControl(self._bus, journal, callers, self._refusals)
         return Announcer(
             self._bus,
             self._mirror,
@@ -148,6 +150,7 @@ class Daemon:
             bus_check.cancel()
             self._sweep.end()
             self._monitor.end()
+            self._refusals.end()
             self._bus.close()
         return self._exit_code
 

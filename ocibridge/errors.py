@@ -79,9 +79,16 @@ class LimitsExceeded(BridgeError):
 
 
 class AccessDenied(BridgeError):
-    """The caller could not be identified. What the bus's policy refuses never reaches us."""
+    """No rule allows the call, or the caller could not be identified.
+
+    What the bus's policy refuses never reaches us. `rule`: one that would allow the call.
+    """
 
     dbus_name = f"{STANDARD_ERROR_PREFIX}.AccessDenied"
+
+    def __init__(self, text: str, rule: str = "") -> None:
+        super().__init__(text)
+        self.rule = rule
 
 
 class Failed(BridgeError):

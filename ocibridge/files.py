@@ -50,13 +50,14 @@ def raise_shortage(error: Exception, what: str) -> None:
 
 
 class Readers:
-    """Runs blocking reads in at most `MAX_THREADS` threads.
+    """Runs blocking reads in at most `MAX_THREADS` threads. `what` they are, for errors.
 
     They are daemon threads of our own, since asyncio's pool would block our exit. The limit is what
-    a file system that hangs can cost.
+    a file system, or a name service, that hangs can cost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._places = asyncio.Semaphore(MAX_THREADS)
 
     async def run(self, read: Callable[[], T]) -> T:
@@ -66,7 +67,7 @@ class Readers:
                 await self._places.acquire()
         except TimeoutError:
             raise LimitsExceeded(
-                f"{MAX_THREADS} reads of bundles and specs hang; is a file system not responding?"
+                f"{MAX_THREADS} {self._what} hang; does a file system or name service not respond?"
             ) from None
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
@@ -75,7 +76,7 @@ class Readers:
             ).start()
         except RuntimeError as error:
             self._places.release()
-            text = f"no thread can be started to read files ({error}); try again later"
+            text = f"no thread can be started for {self._what} ({error}); try again later"
             raise LimitsExceeded(text) from None
         return await answer
 

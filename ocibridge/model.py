@@ -68,13 +68,26 @@ class DobbyStatus(StrEnum):
 UNKNOWN_UID: Final = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user, and the groups of its process. A number that has no name has the name ""."""
+
+    uid: int
+    user: str = ""
+    groups: tuple[tuple[int, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"user {quoted(self.user)} (uid {self.uid})" if self.user else f"uid {self.uid}"
+
+
 @dataclass(slots=True, eq=False)
 class Caller:
     """A bus connection that calls us.
 
     `uid` and `pid` are -1 and `comm` is "" until the bus has supplied them. They stay so if the
-    caller disconnects before. `is_privileged`: root, the daemon's own user, or a member of the
-    group that the bus policy allows everything.
+    caller disconnects before. `is_privileged`: root, the daemon's own user, or a member of a group
+    that the bus policy allows everything. `gids`: of its groups; None if the bus does not give
+    them. `identity` is None until a call needs it.
     """
 
     sender: str
@@ -82,6 +95,8 @@ class Caller:
     pid: int = -1
     comm: str = ""
     is_privileged: bool = False
+    gids: tuple[int, ...] | None = None
+    identity: Identity | None = None
 
     def __str__(self) -> str:
         # Quoted: a program chooses its own comm freely (prctl(2), PR_SET_NAME).

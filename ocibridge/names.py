@@ -30,8 +30,10 @@ PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 STANDARD_ERROR_PREFIX: Final = "org.freedesktop.DBus.Error"
 
-# The group that the bus's policy allows everything.
+# The bus's policy lets the members of these groups call everything. Our own default rule allows the
+# members of the first all of it; those of the second need rules of their own.
 GROUP: Final = "ocibridge"
+CALLERS_GROUP: Final = "ocibridge-callers"
 
 # Our identifier in the journal.
 IDENTIFIER: Final = "ocibridge"

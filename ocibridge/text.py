@@ -17,3 +17,8 @@ def readable(error: Exception) -> str:
     text = " ".join(str(error).split())
     what, at, where = text.partition(" - at `$")
     return f"{where.strip('`').lstrip('.')}: {what}" if at and where != "`" else what
+
+
+def is_number(text: str) -> bool:
+    """Whether a text consists of the digits 0 to 9."""
+    return text.isascii() and text.isdigit()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which calls may be in flight at once (docs/design.md, Floods).
 
-Decided on arrival, so that no caller delays others. Reads and waits are open to every local user;
-they are counted for each user, over all connections of that user, and for all users together.
-Mutating calls are exempt from that: only trusted callers may make them.
+Decided on arrival, so that no caller delays others. Reads and waits are counted for each user, over
+all connections of that user, and for all users together. Mutating calls are exempt from that: only
+trusted callers may make them.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ class Admission:
                 call,
                 f"{most} calls of yours are under way already (limits.per_caller); await one first",
             )
-        if call.spec.is_open_to_all:
+        if call.spec.reads_only:
             call.caller = self._callers.meet(call.sender)
             self._check_user(call, call.caller)
             self._open[call.spec.long_running] += 1
@@ -61,7 +61,7 @@ class Admission:
             return
         call.is_counted = False
         _decrease(self._by_sender, call.sender)
-        if call.spec.is_open_to_all and call.caller is not None:
+        if call.spec.reads_only and call.caller is not None:
             self._open[call.spec.long_running] -= 1
             key = call.caller, call.spec.long_running
             if key in self._of_caller:

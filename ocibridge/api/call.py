@@ -8,7 +8,8 @@ import msgspec
 import structlog
 
 from ocibridge.api.methods import CONTAINER_ID, MethodSpec
-from ocibridge.errors import BridgeError
+from ocibridge.api.refusals import Refusals
+from ocibridge.errors import AccessDenied, BridgeError
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import Caller, Container
 from ocibridge.text import quoted
@@ -22,7 +23,7 @@ class Call(msgspec.Struct, eq=False):
     """One call.
 
     `sender`: the caller's unique name. `container`: the one on whose object the method was called.
-    `caller` is complete before a mutating method, or one that needs it, is performed.
+    `caller` is complete before a method that is not open to all is performed.
     `refusal`: the error that the caller gets instead of `result`. `fields`: of the journal entry.
     """
 
@@ -44,9 +45,9 @@ class Call(msgspec.Struct, eq=False):
         return self.spec.to_dbus(self.result)
 
     def take_arguments(self, arguments: tuple[Any, ...], mirror: Mirror) -> None:
-        """Keep the in arguments, and which container a mutating call is about."""
+        """Keep the in arguments, and which container a call that is not open to all is about."""
         self.arguments = arguments
-        if self.spec.mutating:
+        if self.spec.judged_as:
             self._find_subject(mirror)
 
     def _find_subject(self, mirror: Mirror) -> None:
@@ -87,3 +88,19 @@ class Call(msgspec.Struct, eq=False):
         else:
             refused = f"{what}: refused: {self.refusal.text}"
             log.warning(refused, ERROR_NAME=self.refusal.dbus_name, **fields)
+
+    def tally(self, refusals: Refusals) -> None:
+        """Have a call without right logged with others of its kind."""
+        caller, refusal = self.caller, self.refusal
+        if caller is None or refusal is None:
+            return
+        rule = refusal.rule if isinstance(refusal, AccessDenied) else ""
+        refusals.add(
+            caller.uid,
+            self.spec.name,
+            f"{self.spec.name} {quoted(self.subject)} by {caller}: refused: {refusal.text}",
+            self.fields
+            | caller.fields
+            | {"METHOD": self.spec.name, "ERROR_NAME": refusal.dbus_name}
+            | ({"ACCESS_RULE": rule} if rule else {}),
+        )

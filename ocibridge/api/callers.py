@@ -2,15 +2,18 @@
 """Who calls: the credentials of a connection, asked of the bus once (docs/sdbus.md, Who calls)."""
 
 import asyncio
-import grp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ocibridge.access.identity import gid_of, identity_of
 from ocibridge.bus.connection import Bus, ErrorReply
+from ocibridge.errors import LimitsExceeded
+from ocibridge.files import Readers
 from ocibridge.model import UNKNOWN_UID, Caller
-from ocibridge.names import GROUP
+from ocibridge.names import CALLERS_GROUP, GROUP
 from ocibridge.tasks import spawn
 
 MAX_REMEMBERED: Final = 256
@@ -23,7 +26,10 @@ class Callers:
         self._bus = bus
         self._met: dict[str, tuple[Caller, asyncio.Task[None]]] = {}
         self._when_known: dict[Caller, Callable[[Caller], None]] = {}
-        self._group = _group_id()
+        self._readers = Readers("look-ups of users and groups")
+        self._looks: dict[Caller, asyncio.Task[None]] = {}
+        # The groups that the bus's policy allows everything; None for one that does not exist.
+        self._trusted_gids = {gid_of(GROUP), gid_of(CALLERS_GROUP)}
 
     def meet(self, sender: str) -> Caller:
         """The caller. If it is new, its credentials are asked in the background and filled in."""
@@ -40,6 +46,18 @@ class Callers:
         if sender in self._met:
             await asyncio.shield(self._met[sender][1])
 
+    async def identify(self, caller: Caller) -> None:
+        """Fill in the identity of a caller whose credentials are known.
+
+        It is looked up once for a connection, off the event loop. Raises LimitsExceeded, OSError.
+        """
+        if caller.identity is None:
+            if caller not in self._looks:
+                self._looks[caller] = spawn(
+                    self._look_up(caller), "look up a caller", expected=(LimitsExceeded, OSError)
+                )
+            await asyncio.shield(self._looks[caller])
+
     def when_known(self, caller: Caller, done: Callable[[Caller], None]) -> None:
         """Call `done` when the caller's user becomes known; never, if the caller has left."""
         met = self._met.get(caller.sender)
@@ -54,14 +72,30 @@ class Callers:
             uid = int(credentials.get("UnixUserID", ("u", UNKNOWN_UID))[1])
             caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
             caller.comm = _comm(caller.pid)
-            groups = credentials.get("UnixGroupIDs", ("au", []))[1]
-            caller.is_privileged = uid in {0, os.getuid()} or self._group in groups
+            if "UnixGroupIDs" in credentials:
+                caller.gids = tuple(credentials["UnixGroupIDs"][1])
+            caller.is_privileged = uid in {0, os.getuid()} or self._is_trusted(caller.gids or ())
             caller.uid = uid
         except ErrorReply:
             pass
         done = self._when_known.pop(caller, None)
         if done is not None and caller.uid != UNKNOWN_UID:
             done(caller)
+        if caller.uid != UNKNOWN_UID and caller.gids is None and not caller.is_privileged:
+            # An old bus (dbus-daemon before 1.14). Not awaited, as waits need only the user.
+            failures = LimitsExceeded, OSError
+            spawn(self.identify(caller), "look up a caller's groups", expected=failures)
+
+    def _is_trusted(self, gids: Iterable[int]) -> bool:
+        return not self._trusted_gids.isdisjoint(gids)
+
+    async def _look_up(self, caller: Caller) -> None:
+        try:
+            identity = await self._readers.run(partial(identity_of, caller.uid, caller.gids))
+            caller.identity = identity
+            caller.is_privileged |= self._is_trusted(gid for gid, _ in identity.groups)
+        finally:  # after a failure, the next call tries again
+            del self._looks[caller]
 
 
 def _comm(pid: int) -> str:
@@ -69,11 +103,3 @@ def _comm(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-def _group_id() -> int | None:
-    """The group's number; None if this machine does not have the group."""
-    try:
-        return grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return None

@@ -14,16 +14,25 @@ from typing import Any, Final
 import structlog
 
 from ocibridge.api import values
+from ocibridge.api.access_control import AccessControl, denied
 from ocibridge.api.admission import Admission
 from ocibridge.api.call import Call
 from ocibridge.api.callers import Callers
 from ocibridge.api.methods import CONTAINER_ID, MethodSpec
+from ocibridge.api.refusals import Refusals
 from ocibridge.bridge.validation import check_reference, check_size
 from ocibridge.bus.connection import Bus, ErrorReply, Message
 from ocibridge.bus.interface import Method
 from ocibridge.bus.name_watcher import NameWatcher
-from ocibridge.config.schema import Settings
-from ocibridge.errors import AccessDenied, BridgeError, Failed, LimitsExceeded, Timeout
+from ocibridge.config.schema import Settings, is_system_bus
+from ocibridge.errors import (
+    AccessDenied,
+    BridgeError,
+    Failed,
+    InvalidArgs,
+    LimitsExceeded,
+    Timeout,
+)
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import UNKNOWN_UID, Container
 from ocibridge.systemd.message_ids import MessageId
@@ -94,8 +103,13 @@ class Dispatcher:
         callers: Callers,
         mirror: Mirror,
         settings: Settings,
+        refusals: Refusals,
     ) -> None:
         self._bus = bus
+        self._refusals = refusals
+        self._access = AccessControl(
+            callers, mirror, settings, is_system_bus=is_system_bus(settings.now.bus)
+        )
         self._admission = Admission(callers, settings)
         self._caller_watch = CallerWatch(names, callers, self._admission)
         self._mirror = mirror
@@ -110,6 +124,8 @@ class Dispatcher:
         def called(message: Message) -> None:
             container = None if container_at is None else container_at(message.path or "")
             call = Call(spec, message.sender or "", container)
+            if not spec.is_open_to_all:
+                call.caller = self._callers.meet(call.sender)
             try:
                 self._admission.admit(call)
             except LimitsExceeded as refusal:
@@ -117,6 +133,8 @@ class Dispatcher:
                 if not spec.mutating:
                     self._turn_away(call, message)
                     return
+            if spec.judged_as and self._is_refused_at_once(call, message):
+                return
             # A task starts in the next loop iteration: in order with the signals of this one.
             self._under_way[call] = spawn(self._answer(call, message), spec.name)
 
@@ -127,14 +145,25 @@ class Dispatcher:
             spec.result_signature,
             tuple(spec.results),
             called,
-            reads_only=spec.is_open_to_all,
+            reads_only=spec.reads_only,
         )
 
     def _turn_away(self, call: Call, message: Message) -> None:
         """Reject at once and cheaply; otherwise a flood queues everyone else behind it."""
         if message.expect_reply:
             self._bus.send(self._reply(call, message))
-        call.record(self._mirror)
+        self._record(call)
+
+    def _is_refused_at_once(self, call: Call, message: Message) -> bool:
+        """Turn away a caller that is known to have no rule for the method."""
+        who = self._access.outsider(call)
+        if who is None or call.refusal is not None:
+            return False
+        call.take_arguments(message.parse_to_tuple(), self._mirror)
+        call.refusal = denied(call, who, call.subject)
+        self._admission.leave(call)
+        self._turn_away(call, message)
+        return True
 
     async def drain(self, seconds: float) -> None:
         """Let the calls in flight end within `seconds`.
@@ -166,7 +195,7 @@ class Dispatcher:
             self._admission.leave(call)
         if message.expect_reply:
             self._bus.send(reply)
-        call.record(self._mirror)
+        self._record(call)
 
     async def perform_inner(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Perform a call that came inside another one, and log it like one of its own.
@@ -175,11 +204,25 @@ class Dispatcher:
         BridgeError that it raises is the refusal.
         """
         await self._perform(call, arguments)
-        call.record(self._mirror)
+        self._record(call)
+
+    def _record(self, call: Call) -> None:
+        """Log the call. Those without right may be many, and are logged together."""
+        if isinstance(call.refusal, AccessDenied) or (
+            call.refusal is not None and self._access.outsider(call) is not None
+        ):
+            call.tally(self._refusals)
+        else:
+            call.record(self._mirror)
 
     async def _perform(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         try:
-            call.result = await self._begin(call, arguments())
+            if call.spec.judged_as:
+                await self._judge(call, arguments)
+            else:
+                call.take_arguments(arguments(), self._mirror)
+                self._check_allowed(call)
+            call.result = await self._begin(call)
         except BridgeError as error:
             # Drop the traceback: its frames keep the arguments, perhaps megabytes.
             call.refusal = error.with_traceback(None)
@@ -189,13 +232,22 @@ class Dispatcher:
         except Exception as failure:  # noqa: BLE001 - the caller gets a reply whatever happens
             self._fail(call, failure)
 
-    def _begin(self, call: Call, arguments: tuple[Any, ...]) -> Awaitable[Any]:
-        spec = call.spec
-        call.take_arguments(arguments, self._mirror)
+    async def _judge(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
+        """Take the arguments, and raise AccessDenied unless a rule allows the call with them."""
+        try:
+            call.take_arguments(arguments(), self._mirror)
+        except InvalidArgs:  # which is told only to those who may call the method
+            self._check_allowed(call)
+            await self._access.check_method(call)
+            raise
         self._check_allowed(call)
+        await self._access.check(call)
+
+    def _begin(self, call: Call) -> Awaitable[Any]:
+        spec, arguments = call.spec, call.arguments
         for name, value in zip(spec.arguments, arguments, strict=True):
             check_size(name, value, spec.max_bytes)
-            if name == CONTAINER_ID:
+            if name == CONTAINER_ID and isinstance(value, str):
                 check_reference(value)
         if call.container is not None:
             arguments = (call.container, *arguments)
@@ -223,8 +275,7 @@ class Dispatcher:
         call.refusal = Failed(f"{name} failed inside ocibridge; its journal has the details")
 
     async def _know_caller(self, call: Call) -> None:
-        """Identify the caller before the call is performed."""
-        call.caller = self._callers.meet(call.sender)
+        """Wait for the caller's credentials, before the call is performed."""
         # Cancelled if the daemon stops meanwhile, which must not keep the reply back.
         with suppress(asyncio.CancelledError):
             await self._callers.known(call.sender)

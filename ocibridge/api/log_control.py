@@ -1,28 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """org.freedesktop.LogControl1(5): `systemctl service-log-level ocibridge debug`.
 
-Every local user may read. Callers that the bus's policy allows everything may also write.
+Every local user may read. Only root and the daemon's own user may write: the setter is synchronous,
+so it cannot wait for the look-up that the rules of the key `access` need.
 """
 
 from collections.abc import Collection
 from functools import partial
+from typing import Final
 
 from ocibridge.api.callers import Callers
+from ocibridge.api.refusals import Refusals
 from ocibridge.bus.connection import Bus, Served
 from ocibridge.bus.interface import Interface, Property
+from ocibridge.errors import AccessDenied, BridgeError, InvalidArgs
+from ocibridge.model import Caller
 from ocibridge.names import IDENTIFIER, LOG_CONTROL, LOG_CONTROL_PATH
 from ocibridge.systemd.journal import LEVELS, TARGETS, Journal, unfiltered
 from ocibridge.tasks import spawn
 from ocibridge.text import quoted
 
+WRITERS: Final = "only root and the daemon's own user"
+
 
 class LogControl:
     """The object. Its path and interface are the same in every service."""
 
-    def __init__(self, bus: Bus, journal: Journal, callers: Callers) -> None:
+    def __init__(self, bus: Bus, journal: Journal, callers: Callers, refusals: Refusals) -> None:
         self._bus = bus
         self._journal = journal
         self._callers = callers
+        self._refusals = refusals
         self._served: Served | None = None
 
     def serve(self) -> None:
@@ -58,22 +66,38 @@ class LogControl:
         self._journal.target = target
         self._tell(f"log target set to {target}", sender)
 
-    def _check(self, what: str, words: Collection[str], word: str, sender: str) -> str | None:
+    def _check(
+        self, what: str, words: Collection[str], word: str, sender: str, may_write: bool
+    ) -> BridgeError | None:
+        if not may_write:
+            denied = AccessDenied(f"log {what}: not changed: {WRITERS} may change it")
+            spawn(self._record_denied(what, sender, denied), "record a denied write")
+            return denied
         if word in words:
             return None
         reason = f"expected one of {', '.join(words)}"
         self._tell(f"log {what} {quoted(word)}", sender, reason)
-        return f"log {what} {quoted(word)}: {reason}"
+        return InvalidArgs(f"log {what} {quoted(word)}: {reason}")
 
     def _tell(self, what: str, sender: str, reason: str = "") -> None:
         """Log who set what, or `reason` why it was refused, regardless of the level."""
         spawn(self._record(what, sender, reason), "record a write to LogControl1")
 
     async def _record(self, what: str, sender: str, reason: str) -> None:
-        caller = self._callers.meet(sender)
-        await self._callers.known(sender)
+        caller = await self._caller(sender)
         log = unfiltered()
         if reason:
             log.warning(f"{what} by {caller}: refused: {reason}", **caller.fields)
         else:
             log.info(f"{what} by {caller}", **caller.fields)
+
+    async def _record_denied(self, what: str, sender: str, denied: AccessDenied) -> None:
+        caller = await self._caller(sender)
+        fields = caller.fields | {"ERROR_NAME": denied.dbus_name}
+        text = f"write of the log {what} by {caller}: refused: {denied.text}"
+        self._refusals.add(caller.uid, what, text, fields)
+
+    async def _caller(self, sender: str) -> Caller:
+        caller = self._callers.meet(sender)
+        await self._callers.known(sender)
+        return caller

@@ -41,7 +41,8 @@ class MethodSpec:
     arguments. `mutating`: each call is logged, with who asked; only trusted callers may make one.
     `needs_caller`: the operation gets the Caller as its last argument. `long_running`: a call may
     take for ever, and ends when its caller leaves. `creates`: the container does not exist yet.
-    `max_bytes`: of a string argument.
+    `judged_as`: the method of the manager that the key `access` knows it as; "" if every local user
+    may call it. `max_bytes`: of a string argument.
     """
 
     name: str
@@ -54,6 +55,7 @@ class MethodSpec:
     needs_caller: bool = False
     long_running: bool = False
     creates: bool = False
+    judged_as: str = ""
     max_bytes: int = MAX_STRING_BYTES
 
     @cached_property
@@ -67,9 +69,14 @@ class MethodSpec:
         return "".join(self.results.values())
 
     @cached_property
-    def is_open_to_all(self) -> bool:
-        """Every local user may call it: it changes nothing and does not act for its caller."""
+    def reads_only(self) -> bool:
+        """It changes nothing and does not act for its caller."""
         return not (self.mutating or self.needs_caller)
+
+    @cached_property
+    def is_open_to_all(self) -> bool:
+        """It is done without knowing who asks."""
+        return self.reads_only and not self.judged_as
 
     def for_container(self) -> "MethodSpec":
         """As the container objects have it."""
@@ -108,6 +115,7 @@ def _of_the_manager(bridge: Bridge) -> tuple[MethodSpec, ...]:
             one_result,
             mutating=True,
             creates=True,
+            judged_as="startContainer",
         ),
         MethodSpec(
             "startContainerFromDobbySpec",
@@ -117,6 +125,7 @@ def _of_the_manager(bridge: Bridge) -> tuple[MethodSpec, ...]:
             one_result,
             mutating=True,
             creates=True,
+            judged_as="startContainerFromDobbySpec",
         ),
         MethodSpec("getLastExit", bridge.last_exit, container, {"exit": "a{sv}"}, _exit),
     )
@@ -140,6 +149,7 @@ def _reading_one(bridge: Bridge) -> tuple[MethodSpec, ...]:
             {"info": "a{sv}"},
             _info,
             on_container="getInfo",
+            judged_as="getContainerInfo",
         ),
     )
 
@@ -151,7 +161,9 @@ def _changing_one(bridge: Bridge) -> tuple[MethodSpec, ...]:
         name: str, on_container: str, operation: Operation, more: dict[str, str] | None = None
     ) -> MethodSpec:
         arguments = {CONTAINER_ID: "s"} | (more or {})
-        return MethodSpec(name, operation, arguments, on_container=on_container, mutating=True)
+        return MethodSpec(
+            name, operation, arguments, on_container=on_container, mutating=True, judged_as=name
+        )
 
     exec_arguments = {"options": "s", "command": "s"}
     mount_arguments = {"source": "s", "target": "s", "flags": "as", "data": "s"}

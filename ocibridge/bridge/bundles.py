@@ -57,7 +57,7 @@ class Bundles:
     """Reads and checks bundles and specs."""
 
     def __init__(self) -> None:
-        self._readers = Readers()
+        self._readers = Readers("reads of bundles and specs")
 
     async def bundle(self, path: str, *, with_socket: bool) -> CheckedBundle:
         """Check the bundle at `path`. To be called for each start, since Dobby rewrites bundles.

@@ -59,7 +59,7 @@ class Mounts:
         self._find = find
         self._dobby = dobby
         self._host = host or THIS_HOST
-        self._readers = Readers()
+        self._readers = Readers("looks at mount sources")
         self._turn = asyncio.Lock()
         self._is_unanswered = False
 

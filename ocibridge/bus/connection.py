@@ -171,7 +171,7 @@ class Bus:
     def serve(self, path: str, interface: Interface) -> Served:
         """Export the members at `path`, for as long as the returned object is kept.
 
-        They carry the unprivileged flag: the bus policy alone decides who may call them.
+        Methods carry the unprivileged flag, since others than sd-bus decide who may call them.
         """
         table = sd.SdBusInterface()
         for m in interface.methods:
@@ -296,8 +296,9 @@ def _setter(served: Property) -> Callable[[Message], None] | None:
     write, check = served.write, served.check
 
     def set_value(message: Message) -> None:
-        value, sender = message.get_contents(), message.sender or ""
-        if check is not None and check(value, sender) is not None:
+        value: Any = message.get_contents()
+        sender = message.sender or ""
+        if check is not None and check(value, sender, True) is not None:
             raise PropertyRefused
         if write is not None:
             write(value, sender)
@@ -306,11 +307,10 @@ def _setter(served: Property) -> Callable[[Message], None] | None:
 
 
 def _property_flags(served: Property) -> int:
-    # sd-bus accepts the unprivileged flag only on properties that can be written.
-    access = 0 if served.write is None else sd.DbusUnprivilegedFlag
+    # Without the unprivileged flag: sd-bus lets root and our own user alone write, on any bus.
     if served.constant:
-        return int(access | sd.DbusPropertyConstFlag)
-    return int(access if served.silent else access | sd.DbusPropertyEmitsChangeFlag)
+        return int(sd.DbusPropertyConstFlag)
+    return 0 if served.silent else int(sd.DbusPropertyEmitsChangeFlag)
 
 
 def path_of(prefix: str, name: str) -> str:
@@ -327,11 +327,12 @@ def _bus_address(where: str) -> Iterator[Callable[[], sd.SdBus]]:
     if where == "session":
         yield sd.sd_bus_open_user
         return
-    variable = "DBUS_SESSION_BUS_ADDRESS"
+    # Not as a session bus, on which sd-bus trusts everybody.
+    variable = "DBUS_SYSTEM_BUS_ADDRESS"
     before = os.environ.get(variable)
     os.environ[variable] = where
     try:
-        yield sd.sd_bus_open_user
+        yield sd.sd_bus_open_system
     finally:
         if before is None:
             del os.environ[variable]

@@ -5,6 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ocibridge.errors import BridgeError
+
+# (value, sender, whether the sender may write): why the value is refused, None if it is not.
+Check = Callable[[str, str, bool], BridgeError | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -26,8 +31,10 @@ class Method:
 class Property:
     """A property. We emit PropertiesChanged for it unless it is `constant` or `silent`.
 
-    `write` gets the new value and the sender; without it the property is read-only. `check` gets
-    both first, and returns why the value is refused, or None. It may be called twice for a value.
+    `write` gets the new value and the sender; without it the property is read-only. Only root and
+    our own user may write, except on a user's session bus. `check` gets both first, and whether the
+    sender may write; it returns why the value is refused, or None. It may be called twice for a
+    value.
     """
 
     name: str
@@ -36,7 +43,7 @@ class Property:
     constant: bool = False
     silent: bool = False
     write: Callable[[Any, str], None] | None = None
-    check: Callable[[Any, str], str | None] | None = None
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,10 @@ from typing import Final
 from sdbus import sd_bus_internals as sd
 
 from ocibridge.bus import sd_bus
+from ocibridge.bus.budgets import MAX_ACCOUNTS, Budgets
+from ocibridge.bus.interface import Check
 from ocibridge.bus.sd_bus import HANDLED, NOT_HANDLED
+from ocibridge.errors import BridgeError
 from ocibridge.names import OBJECT_MANAGER, PROPERTIES, STANDARD_ERROR_PREFIX
 
 # Bounds of one loop iteration. Fewer messages cost throughput; more delay signals and timers.
@@ -38,8 +41,7 @@ TURN_MESSAGES: Final = 128
 TURN_SECONDS: Final = 0.004
 # How many messages are processed between two looks at the clock, unless the bus library answers.
 CLOCK_MESSAGES: Final = 16
-# What answers of the bus library may cost for one connection: a share of our time, and an advance.
-SHARE: Final = 0.5
+# What the bus library's answers to one connection may cost (seconds) before they are refused.
 ADVANCE_SECONDS: Final = 0.03
 # All replies leave by one socket, which dbus-daemon reads slowly during a flood. If more than this
 # is unread (bytes), an answer is also charged for its size, at this rate, and the advance is less.
@@ -51,18 +53,11 @@ BACKLOG_ADVANCE_SECONDS: Final = 0.01
 MAX_LONE_BACKLOG: Final = 192 << 10
 # How long (seconds) after a message of anybody else the input counts as contended.
 CONTENDED_SECONDS: Final = 0.1
-# How often (seconds) the connections in debt are counted.
-COUNT_SECONDS: Final = 0.02
-# Connections whose use is remembered; beyond them the oldest is forgotten.
-MAX_ACCOUNTS: Final = 256
 
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
 LIMITS_EXCEEDED: Final = f"{STANDARD_ERROR_PREFIX}.LimitsExceeded".encode()
-INVALID_ARGS: Final = f"{STANDARD_ERROR_PREFIX}.InvalidArgs".encode()
+ANY_CAPABILITY: Final = -1  # the sender's user alone counts
 TOO_MANY: Final = b"too many calls of this connection at once; read the replies, then ask again"
-
-# (value, sender): why the value is refused, None if it is not.
-Check = Callable[[str, str], str | None]
 
 _process_of_sdbus = sd.SdBus.process
 _pumps: dict[int, "Pump"] = {}
@@ -130,7 +125,8 @@ class Pump:
     def check_writes(self, path: str, interface: str, name: str, check: Check) -> None:
         """Refuse values that `check` refuses for that property, with its text.
 
-        The property is a string. python-sdbus can refuse a value, but only without a text.
+        The property is a string. sd-bus itself refuses writers without right, and python-sdbus can
+        refuse a value, but neither says why.
         """
         self._checks[path, interface, name] = check
 
@@ -277,12 +273,12 @@ class Pump:
     def _check_set(self, message: int, _data: int, _error: int) -> int:
         if not self._may_take_time(message):
             return self._refuse_too_many(message)
-        reason = self._set_problem(message)
-        return (
-            NOT_HANDLED if reason is None else self._refuse(message, INVALID_ARGS, reason.encode())
-        )
+        refusal = self._set_problem(message)
+        if refusal is None:
+            return NOT_HANDLED
+        return self._refuse(message, refusal.dbus_name.encode(), refusal.text.encode())
 
-    def _set_problem(self, message: int) -> str | None:
+    def _set_problem(self, message: int) -> BridgeError | None:
         """Why a call of Properties.Set is refused; None if sd-bus shall handle it."""
         library, text = self._library, ctypes.c_char_p()
         path = library.sd_bus_message_get_path(message).decode()
@@ -300,7 +296,13 @@ class Pump:
         check = self._checks.get((path, *words[:2]))
         if check is None or len(words) < len("ssv"):
             return None
-        return check(words[2], (library.sd_bus_message_get_sender(message) or b"").decode())
+        # On a session bus sd-bus trusts everybody. Otherwise it asks the bus, and waits: few ask.
+        may_write = (
+            library.sd_bus_is_trusted(self._bus) > 0
+            or library.sd_bus_query_sender_privilege(message, ANY_CAPABILITY) > 0
+        )
+        sender = library.sd_bus_message_get_sender(message) or b""
+        return check(words[2], sender.decode(), may_write)
 
     def _refuse_too_many(self, message: int) -> int:
         if self._expects_reply(message):
@@ -310,38 +312,6 @@ class Pump:
     def _refuse(self, message: int, name: bytes, text: bytes) -> int:
         self._library.sd_bus_reply_method_error(message, ctypes.byref(sd_bus.Error(name, text, 0)))
         return HANDLED
-
-
-class Budgets:
-    """How much of our time each connection has used: a token bucket for each, in seconds.
-
-    Connections in debt divide one share and one advance, so that more connections get no more.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._spent: dict[bytes, tuple[float, float]] = {}  # seconds spent, and as of when
-        self._debtors = 1
-        self._counted_at = 0.0
-
-    def is_spent(self, sender: bytes, advance: float) -> bool:
-        """Whether that connection has used up its part of the share and of the advance."""
-        if sender not in self._spent:
-            return False
-        if self._now() - self._counted_at > COUNT_SECONDS:
-            self._counted_at = self._now()
-            self._debtors = max(1, sum(self._debt(each) > 0 for each in self._spent))
-        return self._debt(sender) > advance / self._debtors
-
-    def charge(self, sender: bytes, seconds: float) -> None:
-        """Add to what that connection has used."""
-        self._spent[sender] = self._debt(sender) + seconds, self._now()
-        if len(self._spent) > MAX_ACCOUNTS:
-            self._spent.pop(next(iter(self._spent)))
-
-    def _debt(self, sender: bytes) -> float:
-        spent, at = self._spent.get(sender, (0.0, self._now()))
-        return max(0.0, spent - (self._now() - at) * SHARE / self._debtors)
 
 
 # python-sdbus looks the method up by name each time that it registers it.

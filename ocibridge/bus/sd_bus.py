@@ -38,6 +38,8 @@ SYMBOLS: Final[dict[str, tuple[Any, list[Any]]]] = {
             ctypes.c_void_p,
         ],
     ),
+    "sd_bus_is_trusted": (ctypes.c_int, [ctypes.c_void_p]),
+    "sd_bus_query_sender_privilege": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int]),
     "sd_bus_message_get_expect_reply": (ctypes.c_int, [ctypes.c_void_p]),
     "sd_bus_message_get_sender": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sd_bus_message_get_path": (ctypes.c_char_p, [ctypes.c_void_p]),

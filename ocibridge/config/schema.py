@@ -5,6 +5,7 @@ It is one YAML mapping in which every key is optional. Durations are written as 
 such as "150ms" or "1min 30s", and kept in seconds.
 """
 
+import os
 import re
 from enum import StrEnum
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ocibridge import names
+from ocibridge.access.rules import DEFAULT_RULES, Rule, problem_of
 from ocibridge.config import yaml_text
 from ocibridge.text import quoted, readable
 
@@ -53,6 +55,10 @@ INTERFACE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-
 OBJECT_PATH: Final = re.compile(r"/|(/[A-Za-z0-9_]+)+")
 ADDRESS: Final = re.compile(r"[a-z0-9-]+:[^,]*=.*")
 MAX_NAME_BYTES: Final = 255
+# The system bus, spelled as an address.
+SYSTEM_BUS_ADDRESSES: Final = {
+    f"unix:path={run}/dbus/system_bus_socket" for run in ("/run", "/var/run")
+}
 # limits.*. Dobby has 49 reply slots for all clients (docs/dobby.md, Reply slots).
 MAX_LIMITS: Final = {"in_flight": 48, "queued": 1 << 20, "per_caller": 1 << 20, "per_user": 1 << 20}
 
@@ -132,6 +138,7 @@ class Config(_Section, frozen=True):
     limits: Limits = Limits()
     sweep_interval: Duration = Duration(10)
     unknown_origin: UnknownOrigin = UnknownOrigin.AUTO
+    access: tuple[Rule, ...] = DEFAULT_RULES
     log: Log = Log()
 
 
@@ -178,6 +185,12 @@ def bus_problem(where: str) -> str | None:
     )
 
 
+def is_system_bus(where: str) -> bool:
+    """Whether `where`, a checked value of the key `bus`, is the system bus."""
+    own = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "")
+    return where == "system" or where in {own, *SYSTEM_BUS_ADDRESSES}
+
+
 def _duration(kind: type, value: Any) -> Any:
     """msgspec's hook for the type Duration."""
     if kind is not Duration:
@@ -204,6 +217,7 @@ def _check(config: Config) -> None:
             f"limits.{key}": _outside(getattr(config.limits, key), 1, most)
             for key, most in MAX_LIMITS.items()
         },
+        **{f"access[{number}]": problem_of(rule) for number, rule in enumerate(config.access)},
     }
     if config.callsign == config.dobby.service:
         problems["callsign"] = (

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from sdbus import sd_bus_internals as sd
 
+from ocibridge.bus import budgets as budgets_module
 from ocibridge.bus import pump, sd_bus
+from ocibridge.bus.budgets import COUNT_SECONDS, MAX_ACCOUNTS, SHARE, Budgets
 from ocibridge.bus.connection import Bus, ErrorReply, path_of
-from ocibridge.bus.pump import ADVANCE_SECONDS, COUNT_SECONDS, MAX_ACCOUNTS, SHARE, Budgets, Pump
+from ocibridge.bus.pump import ADVANCE_SECONDS, Pump
 from ocibridge.names import (
     CONTAINER_INTERFACE,
     CONTAINER_PATH,
@@ -111,7 +113,7 @@ async def test_a_sender_over_its_budget_is_refused_and_others_are_not(
     monkeypatch.setattr(pump, "MAX_LONE_BACKLOG", -1)  # as if others waited
     monkeypatch.setattr(pump, "MAX_BACKLOG", -1)
     monkeypatch.setattr(pump, "BACKLOG_ADVANCE_SECONDS", 1e-9)
-    monkeypatch.setattr(pump, "SHARE", 0.0)
+    monkeypatch.setattr(budgets_module, "SHARE", 0.0)
     other = Client(await Bus.open(address))
     assert await other.objects() == {}
     for path, interface, member, signature, *arguments in (
@@ -140,7 +142,7 @@ async def test_a_sender_that_awaits_each_reply_is_never_refused(
 ) -> None:
     """With one call in flight it delays nobody, whatever its answers cost."""
     monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
-    monkeypatch.setattr(pump, "SHARE", 0.0)
+    monkeypatch.setattr(budgets_module, "SHARE", 0.0)
     assert await oci.oci("listContainers") == []
     other = Client(await Bus.open(address))
     for _ in range(50):
@@ -153,7 +155,7 @@ async def test_a_sender_that_is_alone_is_not_refused(
 ) -> None:
     """Many calls in flight delay nobody either, if nobody else calls."""
     monkeypatch.setattr(pump, "ADVANCE_SECONDS", 1e-9)
-    monkeypatch.setattr(pump, "SHARE", 0.0)
+    monkeypatch.setattr(budgets_module, "SHARE", 0.0)
     monkeypatch.setattr(pump, "CONTENDED_SECONDS", 0.0)
     assert await oci.oci("listContainers") == []
     other = Client(await Bus.open(address))

@@ -20,12 +20,13 @@ MODULES = {
 ALLOWED = {
     "": set(),
     "bus": {"bus"},
-    "config": {"config", "systemd"},
+    "access": {"access"},
+    "config": {"config", "access", "systemd"},
     "systemd": {"systemd"},
     "mirror": {"mirror"},
     "bridge": {"bridge", "mirror", "config"},
     "dobby": {"dobby", "mirror", "bus", "config", "systemd"},
-    "api": {"api", "bridge", "mirror", "bus", "config", "systemd"},
+    "api": {"api", "bridge", "mirror", "bus", "access", "config", "systemd"},
 }
 # The files at the top level that compose the program may import from every folder.
 COMPOSITION = {
@@ -37,7 +38,7 @@ COMPOSITION = {
 }
 MAX_LINES = 350
 MAX_FUNCTION_LINES = 40
-MAX_ENTRIES = 20
+MAX_FILES = 14
 # The only modules that may import these libraries.
 DOORS = {
     "sdbus": {"ocibridge.bus.connection", "ocibridge.bus.pump", "ocibridge.bus.sd_bus"},
@@ -99,7 +100,8 @@ def test_files_and_functions_stay_small(module: str) -> None:
 
 def test_the_top_level_is_seen_at_once() -> None:
     entries = [entry for entry in ROOT.iterdir() if entry.name != "__pycache__"]
-    assert len(entries) <= MAX_ENTRIES, sorted(entry.name for entry in entries)
+    files = sorted(entry.name for entry in entries if entry.is_file())
+    assert len(files) <= MAX_FILES, files
     assert {entry.name for entry in entries if entry.is_dir()} == set(ALLOWED) - {""}
 
 
