@@ -154,6 +154,8 @@ def install(box: Box, directory: Path) -> None:
         systemd-sysusers
         useradd --create-home other
         useradd --create-home --groups ocibridge member
+        useradd --create-home --groups ocibridge-callers launcher
+        useradd --create-home --groups ocibridge-callers caller
         PYTHONPATH=/src python3 -c '{BUNDLES}'
         systemctl daemon-reload
         systemctl reload dbus
@@ -170,6 +172,8 @@ make("sleep")
 make("slow-start", start="2000")
 make("no-plugins", plugins=False)
 make("crashing", exit="139 200")
+for folder in ("/opt/apps", "/opt/apps/more", "/opt/apps-evil"):
+    make_bundle(Path(folder), "app")
 """
 
 

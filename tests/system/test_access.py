@@ -1,130 +1,187 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what (docs/design.md, Access).
+"""Who may do what (docs/design.md, Access): two walls, on each kind of bus.
 
-Each user really makes each call. A refused call reaches neither ocibridge nor Dobby.
+Each user really makes each call, with arguments that would change something.
 """
 
-import json
+from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import INSIDE_CALL, Box
+from tests.system.conftest import Box
+from tests.system.rights import (
+    ALLOW_ALL,
+    BARE,
+    MANAGER,
+    RULES,
+    STOCK,
+    bus_like,
+    changing_calls,
+    configure,
+    containers,
+    reach,
+    start_two,
+    tried,
+)
 
-MANAGER = "org.rdk.OCIContainer1"
 CONTAINER = "org.rdk.OCIContainer1.Container"
-# What every local user may do. All else is for root, the group and the daemon's own user.
-EVERYBODY = {
-    *(
-        f"{MANAGER}.{method}"
-        for method in ("listContainers", "getContainerState", "waitForState", "getLastExit")
-    ),
-    f"{CONTAINER}.waitForState",
-    "Introspect",
-    "Ping",
-    "GetMachineId",
-    "GetManagedObjects",
-    "GetAll",
-    "GetAll LogControl1",
-    "Get Version",
-    "Get DobbyAvailable",
-    "Get DobbyStatus",
-    "Get ContainerCount",
+# What every local user may do, and what comes of it.
+READS = {
+    f"{MANAGER}.listContainers": "done",
+    f"{MANAGER}.getContainerState": "done",
+    f"{MANAGER}.waitForState": "done",
+    f"{MANAGER}.getLastExit": "NoSuchContainer",
+    f"{CONTAINER}.waitForState": "done",
+    "Introspect": "done",
+    "Ping": "done",
+    "GetMachineId": "done",
+    "GetManagedObjects": "done",
+    "GetAll": "done",
+    "GetAll LogControl1": "done",
+    "Get Version": "done",
+    "Get DobbyAvailable": "done",
+    "Get DobbyStatus": "done",
+    "Get ContainerCount": "done",
 }
-PRIVILEGED = {
-    *(
-        f"{MANAGER}.{method}"
-        for method in (
-            "getContainerInfo",
-            "startContainer",
-            "startContainerFromDobbySpec",
-            "stopContainer",
-            "pauseContainer",
-            "resumeContainer",
-            "execCommand",
-            "executeCommand",
-            "hibernateContainer",
-            "wakeupContainer",
-            "annotate",
-            "removeAnnotation",
-            "mount",
-            "unmount",
-        )
-    ),
-    *(
-        f"{CONTAINER}.{method}"
-        for method in (
-            "getInfo",
-            "stop",
-            "pause",
-            "resume",
-            "exec",
-            "hibernate",
-            "wakeup",
-            "annotate",
-            "removeAnnotation",
-            "mount",
-            "unmount",
-        )
-    ),
-    "org.rdk.OCIContainer1.JsonRpc.invoke",
-    "Set DobbyStatus",
-    "Set LogLevel",
-    "Set LogTarget",
-    "no interface",
-    "by the unique name",
+# What a rule with "control" allows, and what comes of it. This Dobby cannot hibernate.
+CONTROL = {
+    f"{MANAGER}.getContainerInfo": "done",
+    f"{MANAGER}.stopContainer": "done",
+    f"{MANAGER}.pauseContainer": "done",
+    f"{MANAGER}.resumeContainer": "done",
+    f"{MANAGER}.hibernateContainer": "DobbyRefused",
+    f"{MANAGER}.wakeupContainer": "WrongState",
+    f"{MANAGER}.annotate": "done",
+    f"{MANAGER}.removeAnnotation": "done",
+    f"{CONTAINER}.getInfo": "done",
+    f"{CONTAINER}.stop": "done",
+    f"{CONTAINER}.pause": "done",
+    f"{CONTAINER}.resume": "done",
+    f"{CONTAINER}.hibernate": "DobbyRefused",
+    f"{CONTAINER}.wakeup": "WrongState",
+    f"{CONTAINER}.annotate": "done",
+    f"{CONTAINER}.removeAnnotation": "done",
+    "org.rdk.OCIContainer1.JsonRpc.invoke": "done",  # it annotates
+    "by the unique name": "done",  # likewise
 }
-MAY_ALL = ["root", "ocibridge", "member"]
+# What makes whoever may do it as good as root.
+ROOTLIKE = {
+    f"{MANAGER}.startContainer": "done",
+    f"{MANAGER}.startContainerFromDobbySpec": "done",
+    f"{MANAGER}.execCommand": "done",
+    f"{MANAGER}.executeCommand": "done",
+    f"{MANAGER}.mount": "done",
+    f"{MANAGER}.unmount": "done",
+    f"{CONTAINER}.exec": "done",
+    f"{CONTAINER}.mount": "done",
+    f"{CONTAINER}.unmount": "done",
+}
+# No rule allows or forbids these.
+LOG = {"Set LogLevel": "done", "Set LogTarget": "done"}
+SENSELESS = {
+    "Set DobbyStatus": "PropertyReadOnly",
+    "another interface": "UnknownMethod",
+    "no interface": "UnknownObject",
+}
+MAY_ALL = ("root", "ocibridge", "member")
+# Those whom the bus's policy lets through. "launcher" has a rule for containers com.example.*.
+CALLERS = ("launcher", "caller")
+USERS = (*MAY_ALL, *CALLERS, "other")
+LAUNCHERS = ("launcher", "com.example.app")
+THEIRS = "org.example.app"
 MAY_TALK_TO_DOBBY = {"root", "ocibridge"}
 
 
-def tried(box: Box, user: str) -> dict[str, str]:
-    """The outcome of each member, called by that user."""
-    found: dict[str, str] = json.loads(box.run(f"{INSIDE_CALL} try", user))
-    return found
+def expected(user: str, bus: str, container_id: str) -> dict[str, str]:
+    """Who stops which call, and what comes of the others."""
+    if user not in (*MAY_ALL, *CALLERS) and bus != BARE:
+        return READS | dict.fromkeys([*CONTROL, *ROOTLIKE, *LOG, *SENSELESS], "bus")
+    refused = dict.fromkeys([*CONTROL, *ROOTLIKE, *LOG], "ocibridge")
+    allowed = READS | SENSELESS
+    if user in MAY_ALL:
+        allowed |= CONTROL | ROOTLIKE
+    elif (user, container_id) == LAUNCHERS:
+        allowed |= CONTROL
+    if user in {"root", "ocibridge"}:
+        allowed |= LOG
+    return refused | allowed
 
 
-def calls_of_dobby(box: Box) -> dict[str, int]:
-    report = box.run(
-        "busctl --json=short call org.rdk.dobby /org/rdk/dobby org.freedesktop.DBus.Mock Report"
-    )
-    calls: dict[str, int] = json.loads(json.loads(report)["data"][0])["calls"]
-    return calls
+@pytest.fixture(params=[STOCK, ALLOW_ALL, BARE])
+def bus(request: pytest.FixtureRequest, box: Box) -> Iterator[str]:
+    """The kind of bus."""
+    with bus_like(box, request.param):
+        yield request.param
 
 
-@pytest.mark.parametrize("user", [*MAY_ALL, "other"])
-def test_the_matrix(box: Box, user: str) -> None:
-    found = tried(box, user)
-    found.pop("sender")
-    assert found.pop("Dobby") == ("reached" if user in MAY_TALK_TO_DOBBY else "refused")
-    assert box.run(f"{INSIDE_CALL} own", user) == ("taken" if user == "ocibridge" else "refused")
-    assert set(found) == EVERYBODY | PRIVILEGED  # all members that exist, and no others
-    allowed = EVERYBODY | PRIVILEGED if user in MAY_ALL else EVERYBODY
-    assert {name for name, outcome in found.items() if outcome == "reached"} == allowed
-    assert {name for name, outcome in found.items() if outcome == "refused"} == set(found) - allowed
+def test_the_matrix(box: Box, bus: str) -> None:
+    """A user without right changes nothing, and Dobby hears nothing of it."""
+    configure(box, RULES)
+    for user, container_id in [*((user, f"org.example.{user}") for user in USERS), LAUNCHERS]:
+        listed, calls = start_two(box, container_id), changing_calls(box)
+        found = tried(box, user, container_id)
+        # All members that exist, and no others.
+        assert (user, found) == (user, expected(user, bus, container_id))
+        if "done" not in (found[name] for name in (*CONTROL, *ROOTLIKE)):
+            assert (user, changing_calls(box)) == (user, calls)
+            assert (user, containers(box)) == (user, listed)
 
 
-def test_what_is_refused_reaches_nobody(box: Box) -> None:
-    box.run("systemctl service-log-level ocibridge debug")
-    dobby, since = calls_of_dobby(box), box.cursor()
-    sender = tried(box, "other")["sender"]
-    heard = [entry["METHOD"] for entry in box.journal(since, f"SENDER={sender}")]
-    assert sorted(heard) == [
-        "getContainerState",
-        "getLastExit",
-        "waitForState",
-    ]  # our own refusals, logged at level debug
-    after = calls_of_dobby(box)
-    assert {
-        name: count - dobby.get(name, 0)
-        for name, count in after.items()
-        if name not in {"List", "GetState"}
-    } == {name: 0 for name in after if name not in {"List", "GetState"}}
+def test_names_that_have_an_owner(box: Box, bus: str) -> None:
+    """Nobody takes a name from its owner. Who may call Dobby, its own policy decides."""
+    for user in USERS:
+        found = reach(box, user)
+        ours = "taken" if user == "ocibridge" or bus == BARE else "bus"
+        dobbys = "taken" if user == "root" or bus != STOCK else "bus"
+        assert (user, found["own ocibridge"], found["own Dobby"]) == (user, ours, dobbys)
+        calls = "done" if user in MAY_TALK_TO_DOBBY or bus != STOCK else "bus"
+        assert (user, found["call Dobby"]) == (user, calls)
 
 
-@pytest.mark.parametrize("user", ["root", "member", "other"])
-def test_nobody_else_owns_the_name_while_it_is_free(box: Box, user: str) -> None:
-    box.run("systemctl stop ocibridge; systemctl mask --runtime -q ocibridge")
-    assert box.run(f"{INSIDE_CALL} own", user) == "refused"
+def test_names_that_are_free(box: Box, bus: str) -> None:
+    """On a bus that allows everything, anybody may own a name that has no policy.
+
+    That is outside our reach: such a bus needs our policy, and the lock-down of Dobby.
+    """
+    box.run("systemctl stop ocibridge dobby; systemctl mask --runtime -q ocibridge dobby")
+    for user in USERS:
+        found = reach(box, user)
+        ours = "owned" if user == "ocibridge" or bus == BARE else "bus"
+        dobbys = "owned" if user == "root" or bus != STOCK else "bus"
+        assert (user, found["own ocibridge"], found["own Dobby"]) == (user, ours, dobbys)
+
+
+def test_while_ocibridge_has_no_name(box: Box) -> None:
+    """It starts, and Dobby does not answer: the bus's policy does not know ocibridge yet.
+
+    On a bus that allows everything, everybody can call it by its unique name. So only its own rules
+    count then.
+    """
+    configure(box, RULES)
+    start_two(box, THEIRS)
+    calls = changing_calls(box)
+    with bus_like(box, ALLOW_ALL):
+        box.run(
+            "systemctl stop ocibridge; systemctl kill -s STOP dobby; "
+            "systemctl start --no-block ocibridge"
+        )
+        name = box.run(f"""
+            until name=$(busctl list --unique | grep ocibridge.service) &&
+                  busctl get-property "${{name%% *}}" /org/rdk/OCIContainer {MANAGER} Version
+            do :; done >/dev/null 2>&1
+            echo "${{name%% *}}"
+        """)
+        found = tried(box, "other", THEIRS, name)
+        assert box.show("ocibridge", "ActiveState") == ["activating"]
+        box.run("systemctl kill -s CONT dobby")
+        box.until("DobbyStatus", "ready")
+        mutating = CONTROL | ROOTLIKE | LOG
+        # The objects of the containers are not there yet.
+        unknown = {name: "UnknownObject" for name in mutating if name.startswith(CONTAINER)}
+        assert {name: found[name] for name in mutating} == (
+            dict.fromkeys(mutating, "ocibridge") | unknown
+        )
+    assert changing_calls(box) == calls
 
 
 def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
@@ -135,59 +192,60 @@ def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
         assert box.show("ocibridge", "ActiveState") == ["inactive"]
 
 
-def test_the_lock_down_of_dobby(box: Box) -> None:
+@pytest.mark.parametrize("kind", [STOCK, ALLOW_ALL])
+def test_the_lock_down_of_dobby(box: Box, kind: str) -> None:
     """Whatever else the box allows: only root and the daemon's user talk to Dobby."""
     site = (
-        '<busconfig><policy context="default"><allow '
+        '<busconfig><policy context="default"><allow own="org.rdk.dobby"/><allow '
         'send_destination="org.rdk.dobby"/></policy></busconfig>'
     )
-    box.run(f"echo '{site}' >/usr/share/dbus-1/system.d/site.conf; systemctl reload dbus")
-    try:
-        assert {user: tried(box, user)["Dobby"] for user in ("member", "other")} == {
-            "member": "reached",
-            "other": "reached",
-        }
-        box.run(
-            "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; systemctl "
-            "reload dbus"
-        )
-        found = {user: tried(box, user)["Dobby"] for user in [*MAY_ALL, "other"]}
-        assert found == {
-            user: "reached" if user in MAY_TALK_TO_DOBBY else "refused" for user in found
-        }
-        box.run("systemctl restart dobby")
-        box.until("DobbyStatus", "ready")
-        box.start("app")
-    finally:
-        box.run(
-            "rm -f /usr/share/dbus-1/system.d/site.conf "
-            "/etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
-        )
+    with bus_like(box, kind):
+        try:
+            if kind == STOCK:
+                box.run(f"echo '{site}' >/usr/share/dbus-1/system.d/site.conf")
+            box.run("systemctl reload dbus")
+            for user in USERS:
+                assert reach(box, user)["call Dobby"] == "done"
+            box.run(
+                "cp /usr/share/ocibridge/org.rdk.dobby-lockdown.conf /etc/dbus-1/system.d/; "
+                "systemctl reload dbus"
+            )
+            for user in USERS:
+                found = reach(box, user)
+                may_call, may_own = user in MAY_TALK_TO_DOBBY, user == "root"
+                assert (user, found["call Dobby"]) == (user, "done" if may_call else "bus")
+                assert (user, found["own Dobby"]) == (user, "taken" if may_own else "bus")
+            box.run("systemctl restart dobby")
+            box.until("DobbyStatus", "ready")
+            box.start("app")
+        finally:
+            box.run(
+                "rm -f /usr/share/dbus-1/system.d/site.conf "
+                "/etc/dbus-1/system.d/org.rdk.dobby-lockdown.conf; systemctl reload dbus"
+            )
 
 
-def test_the_lock_down_against_floods(box: Box) -> None:
-    """Calls that cost more to answer than to send are for root and the group.
+@pytest.mark.parametrize("kind", [STOCK, ALLOW_ALL])
+def test_the_lock_down_against_floods(box: Box, kind: str) -> None:
+    """Calls that cost more to answer than to send are for root and the two groups.
 
     All else is unchanged.
     """
-    taken = {"Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1"}
-    try:
-        box.run(
-            "cp /usr/share/ocibridge/org.rdk.OCIContainer-lockdown.conf /etc/dbus-1/system.d/; "
-            "systemctl reload dbus"
-        )
-        for user, allowed in (
-            ("root", EVERYBODY | PRIVILEGED),
-            ("member", EVERYBODY | PRIVILEGED),
-            ("other", EVERYBODY - taken),
-        ):
-            assert {name for name, outcome in tried(box, user).items() if outcome == "reached"} - {
-                "Dobby"
-            } == allowed
-    finally:
-        box.run(
-            "rm -f /etc/dbus-1/system.d/org.rdk.OCIContainer-lockdown.conf; systemctl reload dbus"
-        )
+    taken = ("Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1")
+    lockdown = "org.rdk.OCIContainer-lockdown.conf"
+    configure(box, RULES)
+    start_two(box, THEIRS)
+    with bus_like(box, kind):
+        try:
+            box.run(
+                f"cp /usr/share/ocibridge/{lockdown} /etc/dbus-1/system.d; systemctl reload dbus"
+            )
+            for user in ("other", "caller", "member"):
+                denied = dict.fromkeys(taken, "bus") if user == "other" else {}
+                found = tried(box, user, THEIRS)
+                assert (user, found) == (user, expected(user, kind, THEIRS) | denied)
+        finally:
+            box.run(f"rm -f /etc/dbus-1/system.d/{lockdown}; systemctl reload dbus")
 
 
 def test_a_bus_that_does_not_let_us_talk_to_dobby(box: Box) -> None:
