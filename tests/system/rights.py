@@ -54,24 +54,6 @@ def configure(box: Box, text: str) -> None:
     )
 
 
-def start_two(box: Box, container_id: str) -> str:
-    """The two containers that `tried` needs. Returns all containers with their states."""
-    started = " && ".join(
-        f'{CALL} startContainer ssssas {name} /opt/bundles/sleep "" "" 0'
-        for name in (container_id, f"{container_id}.object")
-    )
-    box.run(started)
-    return containers(box)
-
-
-def containers(box: Box) -> str:
-    """All containers with their states and descriptors, as D-Bus objects."""
-    return box.run(
-        f"busctl call org.rdk.OCIContainer {PATH} org.freedesktop.DBus.ObjectManager "
-        "GetManagedObjects"
-    )
-
-
 def tried(box: Box, user: str, container_id: str, destination: str = "") -> dict[str, str]:
     """The outcome of each member, called by that user (tests/system/box/access.py)."""
     found: dict[str, str] = json.loads(box.run(f"{PROGRAM} try {container_id} {destination}", user))
@@ -100,14 +82,34 @@ def reach(box: Box, user: str) -> dict[str, str]:
 
 def report(box: Box) -> dict[str, Any]:
     """What the fake Dobby has seen."""
-    found: dict[str, Any] = json.loads(json.loads(box.run(f"{MOCK} Report"))["data"][0])
+    return reported(box.run(f"{MOCK} Report"))
+
+
+def reported(output: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.loads(output)["data"][0])
     return found
 
 
-def changing_calls(box: Box) -> dict[str, int]:
-    """How many calls of each method Dobby has had, but those that reads and the sweep make."""
-    return {
-        method: count
-        for method, count in report(box)["calls"].items()
-        if method not in {"List", "GetState", "Ping"}
-    }
+def changing(calls: dict[str, int]) -> dict[str, int]:
+    """Dobby's calls without those that reads and the sweep make."""
+    return {method: count for method, count in calls.items() if method not in {"List", "GetState"}}
+
+
+def snapshot(box: Box, *first: str) -> tuple[dict[str, int], str]:
+    """How often Dobby was told to change something, and all containers with their properties.
+
+    `first`: commands that are run before. One command is quicker than several.
+    """
+    objects = f"{PATH} org.freedesktop.DBus.ObjectManager GetManagedObjects"
+    commands = (*first, f"{MOCK} Report", f"busctl call org.rdk.OCIContainer {objects}")
+    output = box.run(" && ".join(commands)).splitlines()
+    return changing(reported(output[-2])["calls"]), output[-1]
+
+
+def two_containers(container_id: str) -> tuple[str, str]:
+    """The commands that start what `tried` needs."""
+    first, second = (
+        f'{CALL} startContainer ssssas {name} /opt/bundles/sleep "" "" 0'
+        for name in (container_id, f"{container_id}.object")
+    )
+    return first, second

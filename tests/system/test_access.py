@@ -16,12 +16,11 @@ from tests.system.rights import (
     RULES,
     STOCK,
     bus_like,
-    changing_calls,
     configure,
-    containers,
     reach,
-    start_two,
+    snapshot,
     tried,
+    two_containers,
 )
 
 CONTAINER = "org.rdk.OCIContainer1.Container"
@@ -118,13 +117,12 @@ def test_the_matrix(box: Box, bus: str) -> None:
     """A user without right changes nothing, and Dobby hears nothing of it."""
     configure(box, RULES)
     for user, container_id in [*((user, f"org.example.{user}") for user in USERS), LAUNCHERS]:
-        listed, calls = start_two(box, container_id), changing_calls(box)
+        before = snapshot(box, *two_containers(container_id))
         found = tried(box, user, container_id)
         # All members that exist, and no others.
         assert (user, found) == (user, expected(user, bus, container_id))
         if "done" not in (found[name] for name in (*CONTROL, *ROOTLIKE)):
-            assert (user, changing_calls(box)) == (user, calls)
-            assert (user, containers(box)) == (user, listed)
+            assert (user, snapshot(box)) == (user, before)
 
 
 def test_names_that_have_an_owner(box: Box, bus: str) -> None:
@@ -158,8 +156,7 @@ def test_while_ocibridge_has_no_name(box: Box) -> None:
     count then.
     """
     configure(box, RULES)
-    start_two(box, THEIRS)
-    calls = changing_calls(box)
+    before, _ = snapshot(box, *two_containers(THEIRS))
     with bus_like(box, ALLOW_ALL):
         box.run(
             "systemctl stop ocibridge; systemctl kill -s STOP dobby; "
@@ -181,7 +178,7 @@ def test_while_ocibridge_has_no_name(box: Box) -> None:
         assert {name: found[name] for name in mutating} == (
             dict.fromkeys(mutating, "ocibridge") | unknown
         )
-    assert changing_calls(box) == calls
+    assert snapshot(box)[0] == before
 
 
 def test_a_refused_call_to_a_stopped_service(box: Box) -> None:
@@ -234,7 +231,7 @@ def test_the_lock_down_against_floods(box: Box, kind: str) -> None:
     taken = ("Introspect", "GetManagedObjects", "GetAll", "GetAll LogControl1")
     lockdown = "org.rdk.OCIContainer-lockdown.conf"
     configure(box, RULES)
-    start_two(box, THEIRS)
+    box.run(" && ".join(two_containers(THEIRS)))
     with bus_like(box, kind):
         try:
             box.run(

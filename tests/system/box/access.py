@@ -6,7 +6,8 @@ access.py try ID [DESTINATION]   call every member, with arguments that change s
 access.py calls JSON             make the calls of a list of [path, interface, method, signature,
                                  arguments], one after the other
 access.py reach                  call Dobby, and request the names of ocibridge and of Dobby
-access.py again ID               pause the container; again at each signal org.example.Again
+access.py again ID TIMES         pause the container, and again at so many signals of the interface
+                                 org.example.Again
 
 Prints JSON. An outcome is "done", "bus" (the bus refused the call), "ocibridge" (ocibridge refused
 it for lack of right), or the last word of another error's name.
@@ -201,19 +202,24 @@ def reach() -> None:
     print(json.dumps(found))
 
 
-def again(container_id: str) -> None:
-    """All calls are made by one connection. Ends when it is killed."""
+def again(container_id: str, times: str) -> None:
+    """All calls are made by one connection."""
+    loop, made = GLib.MainLoop(), 0
 
     def pause(*_: Any) -> None:
+        nonlocal made
         outcome, _text = call(PATH, MANAGER, "pauseContainer", body_of("s", [container_id]), NAME)
         print(outcome, flush=True)
+        made += 1
+        if made > int(times):
+            loop.quit()
 
     # The bus handles the match before the first call.
     bus.signal_subscribe(
         None, "org.example.Again", None, None, None, Gio.DBusSignalFlags.NONE, pause
     )
     pause()
-    GLib.MainLoop().run()
+    loop.run()
 
 
 if __name__ == "__main__":
