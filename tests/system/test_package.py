@@ -14,6 +14,10 @@ from tests.package.build import build
 from tests.system.conftest import ROOT, SYSBOX, Box
 
 NEWER = f"{__version__}+test"
+JSON_RPC = (
+    "busctl call org.rdk.OCIContainer /org/rdk/OCIContainer org.rdk.OCIContainer1.JsonRpc invoke s "
+    """'{"jsonrpc": "2.0", "id": 1, "method": "listContainers"}'"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +79,21 @@ def test_install_upgrade_and_purge(bare: Box, packages: tuple[Path, Path]) -> No
         "0",
         "waiting for org.rdk.dobby",
     ]
-    bare.run("useradd --create-home other; useradd --create-home --groups ocibridge member")
-    for user in ("root", "member", "other"):
+    bare.run("""
+        useradd --create-home other
+        useradd --create-home --groups ocibridge member
+        useradd --create-home --groups ocibridge-callers caller
+    """)
+    for user in ("root", "member", "caller", "other"):
         assert bare.refused("listContainers", user).startswith("Dobby is not on the bus")
     assert bare.refused("stopContainer sb app false", "member").startswith(
         "Dobby is not on the bus"
     )
-    assert "ccess" in bare.refused("stopContainer sb app false", "other")
+    for user in ("caller", "other"):
+        assert "ccess" in bare.refused("stopContainer sb app false", user)
+    # The bus has read its policy when the groups were there: it lets them call JSON-RPC.
+    for user, code in (("member", 0), ("caller", 0), ("other", 1)):
+        assert (user, bare.tried(JSON_RPC, user).returncode) == (user, code)
     assert bare.run("systemctl --user --global is-enabled ocibridge || true", "root") == "disabled"
     assert bare.run("ocibridge --version") == f"ocibridge {__version__}"
     assert (
@@ -129,5 +141,6 @@ def test_install_upgrade_and_purge(bare: Box, packages: tuple[Path, Path]) -> No
     apt(bare, "purge ocibridge")
     assert files(bare) == before
     assert bare.tried("getent passwd ocibridge").returncode == 2
-    assert bare.tried("getent group ocibridge").returncode == 2
+    for group in ("ocibridge", "ocibridge-callers"):
+        assert bare.tried(f"getent group {group}").returncode == 2
     assert bare.tried("journalctl --dump-catalog 4426ae53ca6240c6a51d209bd9e5ee76").stdout == ""
