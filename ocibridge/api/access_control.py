@@ -17,7 +17,7 @@ from ocibridge.config.schema import Settings
 from ocibridge.errors import AccessDenied, LimitsExceeded
 from ocibridge.files import Readers
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Identity
+from ocibridge.model import UNKNOWN_UID, Identity
 from ocibridge.text import quoted
 
 BUNDLE_PATH: Final = "bundlePath"
@@ -39,13 +39,28 @@ class AccessControl:
         self._readers = Readers("looks at bundle paths")
         self._always = {0} if is_system_bus else {0, os.getuid()}
 
+    async def identify(self, call: Call) -> None:
+        """Have the caller's names looked up, unless it may do everything. Raises LimitsExceeded."""
+        caller = call.caller
+        if caller is None or caller.identity is not None or self._is_free(call):
+            return
+        if caller.uid == UNKNOWN_UID:
+            return
+        try:
+            await self._callers.identify(caller)
+        except OSError as error:
+            raise LimitsExceeded(
+                f"{call.spec.name}: not done: the user with uid {caller.uid} cannot be looked up "
+                f"now: {error.strerror}; try again later"
+            ) from None
+
     async def check(self, call: Call) -> None:
-        """Raise AccessDenied unless a rule allows the call, whose caller and arguments are known.
+        """Raise AccessDenied unless a rule allows the call, of an identified caller.
 
         What was judged is what is done: a descriptor is replaced by its container, and the path of
         a bundle, if it had to be resolved, by the resolved one. Raises LimitsExceeded.
         """
-        who = await self._identity(call)
+        who = self._who(call)
         if who is None:
             return
         container_id = self._judged_id(call)
@@ -55,40 +70,27 @@ class AccessControl:
         elif not verdict.is_allowed:
             raise denied(call, who, container_id)
 
-    async def check_method(self, call: Call) -> None:
+    def check_method(self, call: Call) -> None:
         """Raise AccessDenied if no rule allows the caller that method, whatever the arguments."""
-        who = await self._identity(call)
-        if who is not None and not self._is_covered(call, who):
+        who = self.outsider(call)
+        if who is not None:
             raise denied(call, who, "")
 
     def outsider(self, call: Call) -> Identity | None:
         """Who calls, if that is known, and known to have no rule for the method."""
-        if call.caller is None or self._is_free(call):
+        who = self._who(call)
+        if who is None or is_covered(self._settings.now.access, who, call.spec.judged_as):
             return None
-        who = call.caller.identity
-        return None if who is None or self._is_covered(call, who) else who
+        return who
+
+    def _who(self, call: Call) -> Identity | None:
+        """Who calls, as far as it is known; None if it may do everything."""
+        return None if call.caller is None or self._is_free(call) else call.caller.identity
 
     def _is_free(self, call: Call) -> bool:
         return not call.spec.judged_as or (
             call.caller is not None and call.caller.uid in self._always
         )
-
-    def _is_covered(self, call: Call, who: Identity) -> bool:
-        return is_covered(self._settings.now.access, who, call.spec.judged_as)
-
-    async def _identity(self, call: Call) -> Identity | None:
-        """Who calls; None if that may do everything."""
-        if call.caller is None or self._is_free(call):
-            return None
-        if call.caller.identity is None:
-            try:
-                await self._callers.identify(call.caller)
-            except OSError as error:
-                raise LimitsExceeded(
-                    f"{call.spec.name}: not done: the user with uid {call.caller.uid} cannot be "
-                    f"looked up now: {error.strerror}; try again later"
-                ) from None
-        return call.caller.identity
 
     def _judged_id(self, call: Call) -> str:
         """The id that the call is about, as far as the mirror knows; otherwise the text given.

@@ -88,6 +88,7 @@ class Wire:
         self.busy = False
         self.calls: Counter[str] = Counter()
         self.unknown: list[str] = []
+        self.bundles: list[str] = []
         self.instead: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self.mute = False
         self.loses: set[str] = set()
@@ -168,6 +169,8 @@ class Wire:
         if interface == "org.rdk.dobby.admin1":
             self.admin(message, member)
             return
+        if member == "StartFromBundle":
+            self.bundles += [str(a) for a in message.get_args_list()[1:2]]
         self.queue.append((message, member))
         if not self.busy:
             self.work()
@@ -349,6 +352,7 @@ def Report(self: Any) -> str:
         "most_open": w.most_open,
         "calls": w.calls,
         "unknown": w.unknown,
+        "bundles": w.bundles,
     }
     return json.dumps(report | {"box_is_gone": w.model.mounts.box_is_gone})
 
