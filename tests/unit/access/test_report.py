@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The texts of --check-config and --check-access."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ocibridge.access import report
 from ocibridge.access.rules import DEFAULT_RULES, Rule
-from ocibridge.config.schema import checked
+from ocibridge.config.schema import checked, mapping_of
 from ocibridge.model import Identity
 
 USERS = {"root": 0, "launcher": 1001, "member": 1002, "other": 1003}
@@ -30,7 +32,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def rules(*given: dict[str, object]) -> tuple[Rule, ...]:
+def rules(*given: dict[str, Any]) -> tuple[Rule, ...]:
     return checked({"access": list(given)}, "f").access
 
 
@@ -68,13 +70,13 @@ def test_a_rule_that_is_in_order_needs_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_warnings(rule: dict[str, object], expected: str) -> None:
+def test_warnings(rule: dict[str, Any], expected: str) -> None:
     (warning,) = report.warnings(rules({"user": "launcher", "methods": ["control"]}, rule))
     assert warning.startswith("access[1]: ")
     assert expected in warning
 
 
-ROLE = {
+ROLE: dict[str, Any] = {
     "user": "launcher", "methods": ["control"], "containers": ["com.example.*"],
     "bundles": ["/opt/apps"],
 }  # fmt: skip
@@ -160,3 +162,21 @@ def test_questions_that_have_no_answer(user: str, method: str, expected: str) ->
     with pytest.raises(ValueError, match="there is no") as refused:
         report.answer(GIVEN, user, method, "")
     assert str(refused.value).startswith(expected)
+
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+EXAMPLE = GUIDE.partition("### Least privilege for a launcher")[2].partition("\n###")[0]
+
+
+def test_the_example_in_the_guide() -> None:
+    """Its rules, and the answers that it shows."""
+    shown = re.search(r"<<'END'\n(.*?)END\n", EXAMPLE, re.DOTALL)
+    assert shown is not None
+    given = checked(mapping_of(shown[1], "example"), "example").access
+    answers = re.findall(
+        r"^# ocibridge --check-access (\w+) (\w+) (\S+)\n((?:[^#`].*\n)+)", EXAMPLE, re.MULTILINE
+    )
+    assert len(answers) == 3
+    for user, method, container_id, text in answers:
+        answer = report.answer(given, user, method, container_id)
+        assert answer.lines == text.splitlines()

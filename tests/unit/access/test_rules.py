@@ -3,6 +3,7 @@
 
 import fnmatch
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,10 +29,14 @@ from ocibridge.model import Identity
 
 LAUNCHER = Identity(1001, "launcher", ((1001, "launcher"), (900, "apps")))
 NAMELESS = Identity(7, "", ((900, "apps"), (8, "")))
-ROLE = {"methods": ["control"], "containers": ["com.example.*"], "bundles": ["/opt/apps"]}
+ROLE: dict[str, Any] = {
+    "methods": ["control"],
+    "containers": ["com.example.*"],
+    "bundles": ["/opt/apps"],
+}
 
 
-def rules(*given: Mapping[str, object]) -> tuple[Rule, ...]:
+def rules(*given: Mapping[str, Any]) -> tuple[Rule, ...]:
     return checked({"access": list(given)}, "f").access
 
 
@@ -66,7 +71,7 @@ def test_the_default_is_the_group() -> None:
         {"group": 900}, {"group": "900"}, {"group": "launcher"},
     ],
 )  # fmt: skip
-def test_whom_a_rule_is_for(whom: dict[str, object]) -> None:
+def test_whom_a_rule_is_for(whom: dict[str, Any]) -> None:
     given = rules(whom | {"methods": ["control"]})
     assert is_allowed(given, LAUNCHER, "stopContainer", "app")
     assert not is_allowed(given, Identity(1, "other", ((1, "other"),)), "stopContainer", "app")
@@ -163,7 +168,7 @@ def test_the_rule_that_is_missing_is_one() -> None:
         ({"user": "a", "methods": ["*"], "container": ["a"]}, "unknown field `container`"),
     ],
 )  # fmt: skip
-def test_a_wrong_rule(rule: dict[str, object], expected: str) -> None:
+def test_a_wrong_rule(rule: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError) as refused:
         checked({"access": [rule]}, "file.yaml")
     assert str(refused.value).startswith("file.yaml: access[0]")
