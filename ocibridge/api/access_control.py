@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ocibridge.access.rules import is_covered, judge, missing_rule
+from ocibridge.access.rules import Rights, Rule, missing_rule
 from ocibridge.api.call import Call
 from ocibridge.api.callers import Callers
 from ocibridge.api.methods import CONTAINER_ID
@@ -21,6 +21,8 @@ from ocibridge.model import UNKNOWN_UID, Identity
 from ocibridge.text import quoted
 
 BUNDLE_PATH: Final = "bundlePath"
+# Users, with their groups, whose rights are remembered.
+MAX_REMEMBERED: Final = 64
 
 
 class AccessControl:
@@ -38,6 +40,8 @@ class AccessControl:
         self._settings = settings
         self._readers = Readers("looks at bundle paths")
         self._always = {0} if is_system_bus else {0, os.getuid()}
+        self._rules: tuple[Rule, ...] = ()
+        self._rights: dict[Identity, Rights] = {}  # by these rules
 
     async def identify(self, call: Call) -> None:
         """Have the caller's names looked up, unless it may do everything. Raises LimitsExceeded."""
@@ -64,7 +68,7 @@ class AccessControl:
         if who is None:
             return
         container_id = self._judged_id(call)
-        verdict = judge(self._settings.now.access, who, call.spec.judged_as, container_id)
+        verdict = self._rights_of(who).judge(call.spec.judged_as, container_id)
         if verdict.folders and not verdict.is_allowed:
             await self._check_bundle(call, who, verdict.folders)
         elif not verdict.is_allowed:
@@ -79,9 +83,18 @@ class AccessControl:
     def outsider(self, call: Call) -> Identity | None:
         """Who calls, if that is known, and known to have no rule for the method."""
         who = self._who(call)
-        if who is None or is_covered(self._settings.now.access, who, call.spec.judged_as):
-            return None
-        return who
+        return None if who is None or self._rights_of(who).has(call.spec.judged_as) else who
+
+    def _rights_of(self, who: Identity) -> Rights:
+        if self._rules is not self._settings.now.access:  # reloaded
+            self._rules = self._settings.now.access
+            self._rights.clear()
+        rights = self._rights.get(who)
+        if rights is None:
+            if len(self._rights) >= MAX_REMEMBERED:
+                self._rights.clear()
+            rights = self._rights[who] = Rights(self._rules, who)
+        return rights
 
     def _who(self, call: Call) -> Identity | None:
         """Who calls, as far as it is known; None if it may do everything."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocibridge.access.rules import Rule
 from ocibridge.bus.connection import Bus, NameTaken
 from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
@@ -39,10 +40,14 @@ def canonical(interface: ET.Element) -> list[str]:
 async def system(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """ocibridge on *the* system bus, where sd-bus itself checks privileges."""
+    """ocibridge on *the* system bus, where sd-bus itself checks privileges.
+
+    Its rules allow `NOBODY` everything.
+    """
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-    daemon = Daemon(await Bus.open("system"), "test", Config(), Config, Journal("warning"))
+    config = Config(access=(Rule(methods=("*",), user=NOBODY),))
+    daemon = Daemon(await Bus.open("system"), "test", config, Config, Journal("warning"))
     task = asyncio.create_task(daemon.run())
     await client.until_owned("org.rdk.OCIContainer")
     yield client

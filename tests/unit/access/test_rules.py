@@ -16,10 +16,9 @@ from ocibridge.access.rules import (
     JUDGED,
     OPEN,
     ROOTLIKE,
+    Rights,
     Rule,
     Verdict,
-    is_covered,
-    judge,
     missing_rule,
 )
 from ocibridge.api.methods import method_specs
@@ -40,8 +39,16 @@ def rules(*given: Mapping[str, Any]) -> tuple[Rule, ...]:
     return checked({"access": list(given)}, "f").access
 
 
+def judge(given: tuple[Rule, ...], who: Identity, method: str, container_id: str) -> Verdict:
+    return Rights(given, who).judge(method, container_id)
+
+
 def is_allowed(given: tuple[Rule, ...], who: Identity, method: str, container_id: str) -> bool:
     return judge(given, who, method, container_id).is_allowed
+
+
+def is_covered(given: tuple[Rule, ...], who: Identity, method: str) -> bool:
+    return Rights(given, who).has(method)
 
 
 def test_the_methods_are_those_that_there_are() -> None:
