@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ocibridge.bridge.info import Info
+from ocibridge.model import SubState
 
 
 class Params(msgspec.Struct):
@@ -164,12 +165,12 @@ def _containers(found: list[tuple[int, str]]) -> dict[str, Any]:
     }
 
 
-def _state(found: tuple[str, str]) -> dict[str, Any]:
-    return {"containerId": found[0], "state": found[1]}
+def _state(found: tuple[str, SubState]) -> dict[str, Any]:
+    return {"containerId": found[0], "state": found[1].state}
 
 
 def _info(info: Info) -> dict[str, Any]:
-    return {"info": Raw(info.json)}
+    return {"info": Raw(info.json(lambda substate: substate.state))}
 
 
 def _descriptor(descriptor: int) -> dict[str, Any]:

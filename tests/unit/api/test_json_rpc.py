@@ -16,11 +16,11 @@ from ocibridge.api.methods import MethodSpec
 from ocibridge.bridge.info import Info
 from ocibridge.bus.connection import Bus
 from ocibridge.errors import BridgeError, NoSuchContainer
-from ocibridge.model import Caller, Container
+from ocibridge.model import Caller, Container, SubState
 
 RESULTS = {
     "listContainers": [(91, "app")],
-    "getContainerState": ("app", "Running"),
+    "getContainerState": ("app", SubState.RUNNING),
     "getContainerInfo": Info("{}", Container("app", 91)),
     "startContainer": 91,
     "startContainerFromDobbySpec": 91,
