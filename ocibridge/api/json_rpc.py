@@ -94,11 +94,14 @@ class JsonRpc:
             Interface(JSON_RPC_INTERFACE, (self._dispatcher.method(invoke),), (), (NOTIFICATION,)),
         )
 
-    def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
-        """Send a signal of org.rdk.OCIContainer1 in Thunder's form, if Thunder has it."""
+    def notify(self, signal: Signal, arguments: tuple[Any, ...], json_only: dict[str, Any]) -> None:
+        """Send a signal of org.rdk.OCIContainer1 in Thunder's form, if Thunder has it.
+
+        `json_only`: members that the signal itself does not have.
+        """
         if signal.name not in NOTIFIED:
             return
-        params = dict(zip(signal.arguments, arguments, strict=True))
+        params = dict(zip(signal.arguments, arguments, strict=True)) | json_only
         if signal.name in WITH_TEXT:
             params["descriptor"] = str(params["descriptor"])
         text = _encoded(
