@@ -84,6 +84,10 @@ async def test_the_files_are_what_the_bus_shows(system: Client, app_path: str) -
         assert canonical(introspected) == canonical(filed)
 
 
+async def test_the_features(system: Client) -> None:
+    assert await system.property("Features") == ["json-rpc-2"]
+
+
 async def test_every_argument_has_a_name(system: Client, app_path: str) -> None:
     for path, interface in (
         (OBJECT_PATH, INTERFACE),
@@ -137,9 +141,9 @@ async def test_another_user_gets_through_to_every_member(address: str, app_path:
 
 
 async def test_properties_cannot_be_written(oci: Client) -> None:
-    for name in ("Version", "DobbyAvailable", "ContainerCount"):
+    for name in ("Version", "Features", "DobbyAvailable", "ContainerCount"):
         value = await oci.property(name)
-        kind = {str: "s", bool: "b", int: "u"}[type(value)]
+        kind = {str: "s", list: "as", bool: "b", int: "u"}[type(value)]
         with pytest.raises(Exception, match="PropertyReadOnly"):
             await oci.call(
                 "org.rdk.OCIContainer",
