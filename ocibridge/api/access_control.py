@@ -64,9 +64,11 @@ class AccessControl:
         What was judged is what is done: a descriptor is replaced by its container, and the path of
         a bundle, if it had to be resolved, by the resolved one. Raises LimitsExceeded.
         """
-        who = self._who(call)
-        if who is None:
+        if self._is_free(call):
             return
+        who = _identity(call)
+        if who is None:
+            raise AccessDenied(f"{call.spec.name}: not done: the caller could not be identified")
         container_id = self._judged_id(call)
         verdict = self._rights_of(who).judge(call.spec.judged_as, container_id)
         if verdict.folders and not verdict.is_allowed:
@@ -82,7 +84,7 @@ class AccessControl:
 
     def outsider(self, call: Call) -> Identity | None:
         """Who calls, if that is known, and known to have no rule for the method."""
-        who = self._who(call)
+        who = None if self._is_free(call) else _identity(call)
         return None if who is None or self._rights_of(who).has(call.spec.judged_as) else who
 
     def _rights_of(self, who: Identity) -> Rights:
@@ -95,10 +97,6 @@ class AccessControl:
                 self._rights.clear()
             rights = self._rights[who] = Rights(self._rules, who)
         return rights
-
-    def _who(self, call: Call) -> Identity | None:
-        """Who calls, as far as it is known; None if it may do everything."""
-        return None if call.caller is None or self._is_free(call) else call.caller.identity
 
     def _is_free(self, call: Call) -> bool:
         return not call.spec.judged_as or (
@@ -136,6 +134,10 @@ class AccessControl:
             where = " or ".join(map(quoted, folders))
             raise denied(call, who, call.subject, f"{quoted(path)} is not below {where}")
         call.arguments = (*call.arguments[:at], resolved, *call.arguments[at + 1 :])
+
+
+def _identity(call: Call) -> Identity | None:
+    return None if call.caller is None else call.caller.identity
 
 
 def denied(call: Call, who: Identity, container_id: str, reason: str = "") -> AccessDenied:
