@@ -22,6 +22,7 @@ import structlog
 from ocibridge.access.identity import identity_of
 from ocibridge.api import callers, refusals
 from ocibridge.bus.connection import Bus, ErrorReply
+from ocibridge.bus.pump import Pump
 from ocibridge.config.schema import Config, checked
 from ocibridge.daemon import Daemon
 from ocibridge.model import Identity
@@ -505,3 +506,18 @@ async def get_log_control(client: Client) -> Any:
         "org.rdk.OCIContainer", LOG_CONTROL_PATH, PROPERTIES, "GetAll", "s", LOG_CONTROL
     )
     return found
+
+
+async def test_sd_bus_itself_refuses_writers_without_right(
+    monkeypatch: pytest.MonkeyPatch, start_bridge: StartBridge, connect: Connect
+) -> None:
+    """Also where python-sdbus is another version than the one that is known."""
+    monkeypatch.setattr(Pump, "attach", lambda _: None)
+    await start_bridge()
+    stranger = await connect(STRANGER)
+    with pytest.raises(ErrorReply, match="AccessDenied: Access to"):
+        await stranger.call(
+            "org.rdk.OCIContainer", LOG_CONTROL_PATH, PROPERTIES, "Set", "ssv", LOG_CONTROL,
+            "LogLevel", ("s", "err"),
+        )  # fmt: skip
+    assert (await get_log_control(stranger))["LogLevel"] == ("s", "debug")
