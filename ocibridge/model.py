@@ -68,7 +68,7 @@ class DobbyStatus(StrEnum):
 UNKNOWN_UID: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Identity:
     """A user, and the groups of its process. A number that has no name has the name ""."""
 

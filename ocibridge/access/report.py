@@ -17,8 +17,8 @@ from ocibridge.access.rules import (
     OPEN,
     ROOTLIKE,
     START,
+    Rights,
     Rule,
-    judge,
     missing_rule,
 )
 from ocibridge.model import Identity
@@ -115,7 +115,7 @@ def answer(rules: tuple[Rule, ...], user: str, method: str, container_id: str) -
     if who.uid == 0:
         return Answer(True, ["allowed: root may call everything"])
     but = [] if _passes_the_bus(who) else [f"but {who} {_KEPT_OUT}"]
-    verdicts = [judge((rule,), who, method, container_id) for rule in rules]
+    verdicts = [Rights((rule,), who).judge(method, container_id) for rule in rules]
     for number, verdict in enumerate(verdicts):
         if verdict.is_allowed:
             return Answer(True, [f"allowed: by {_shown(number, rules[number])}", *but])
@@ -131,15 +131,16 @@ def _refused(rules: tuple[Rule, ...], who: Identity, method: str, container_id: 
     return [
         f"refused: no rule allows it; needed: {missing_rule(who, method, container_id)}",
         *(
-            f"{_shown(number, rule)} is for {who}, but not for {_lack(rule, method, container_id)}"
+            f"{_shown(number, rule)} is for {who}, but not for "
+            f"{_lack(Rights((rule,), who), method, container_id)}"
             for number, rule in enumerate(rules)
             if rule.is_for(who)
         ),
     ]
 
 
-def _lack(rule: Rule, method: str, container_id: str) -> str:
-    if rule.covers(method):
+def _lack(rights: Rights, method: str, container_id: str) -> str:
+    if rights.has(method):
         return f"the container {quoted(container_id)}" if container_id else "all containers"
     return f"{method} (it has no bundles)" if method == START else method
 

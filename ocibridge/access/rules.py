@@ -5,7 +5,10 @@ A rule names a user or a group, and what it may do to which containers. A call i
 rule allows it. Calls that every local user may make are subject to no rule.
 """
 
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -64,35 +67,15 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return is_named(self.user, who.uid, who.user)
         return any(is_named(self.group, gid, name) for gid, name in who.groups)
 
-    def covers(self, method: str) -> bool:
-        """Whether the rule allows that method for some container and bundle."""
-        return self.allows(method) or (method == START and self.allows_bundles)
-
-    def allows(self, method: str) -> bool:
-        """Whether the rule allows that method with all arguments."""
-        if EVERYTHING in self.methods:
-            return True
-        names = {ALIASES.get(name, name) for name in self.methods}
-        return ALIASES.get(method, method) in names or (
-            CONTROL in self.methods and method in CONTROLLING
-        )
-
     @property
-    def allows_bundles(self) -> bool:
-        """Whether the rule allows startContainer of bundles below its `bundles`."""
-        return CONTROL in self.methods and bool(self.bundles)
-
-    def matches(self, container_id: str) -> bool:
-        """Whether the rule is for that container.
-
-        Digits alone are no id. They can only be a descriptor that the mirror does not know, so that
-        nobody knows whose it will be: only a rule for all containers is for that one.
-        """
-        if EVERYTHING in self.containers:
-            return True
-        return not is_number(container_id) and any(
-            fnmatchcase(container_id, pattern) for pattern in self.containers
-        )
+    def allowed(self) -> frozenset[str]:
+        """The methods that the rule allows with all arguments, under all their names."""
+        if EVERYTHING in self.methods:
+            return frozenset(JUDGED)
+        names = {ALIASES.get(name, name) for name in self.methods}
+        if CONTROL in names:
+            names.update(CONTROLLING)
+        return frozenset(name for name in JUDGED if ALIASES.get(name, name) in names)
 
 
 class Verdict(NamedTuple):
@@ -105,24 +88,56 @@ class Verdict(NamedTuple):
     folders: tuple[str, ...] = ()
 
 
+ALLOWED: Final = Verdict(is_allowed=True)
+DENIED: Final = Verdict(is_allowed=False)
 DEFAULT_RULES: Final = (Rule(methods=(EVERYTHING,), group=GROUP),)
 
 
-def judge(rules: tuple[Rule, ...], who: Identity, method: str, container_id: str) -> Verdict:
-    """Whether `who` may call `method` for that container."""
-    folders: list[str] = []
-    for rule in rules:
-        if rule.is_for(who) and rule.matches(container_id):
-            if rule.allows(method):
-                return Verdict(is_allowed=True)
-            if method == START and rule.allows_bundles:
-                folders += rule.bundles
-    return Verdict(is_allowed=False, folders=tuple(folders))
+class Rights:
+    """What the rules give one user. Prepared once, since each call is judged."""
+
+    def __init__(self, rules: Iterable[Rule], who: Identity) -> None:
+        mine = [rule for rule in rules if rule.is_for(who)]
+        self._containers = {
+            name: Containers([rule for rule in mine if name in rule.allowed]) for name in JUDGED
+        }
+        self._bundles = [(Containers([rule]), rule.bundles) for rule in mine if rule.bundles]
+
+    def judge(self, method: str, container_id: str) -> Verdict:
+        """Whether the user may call that method for that container."""
+        if container_id in self._containers[method]:
+            return ALLOWED
+        if method != START:
+            return DENIED
+        fitting = [folders for containers, folders in self._bundles if container_id in containers]
+        return Verdict(is_allowed=False, folders=tuple(chain.from_iterable(fitting)))
+
+    def has(self, method: str) -> bool:
+        """Whether the user may call that method for some container and bundle."""
+        return bool(self._containers[method]) or (method == START and bool(self._bundles))
 
 
-def is_covered(rules: tuple[Rule, ...], who: Identity, method: str) -> bool:
-    """Whether `who` may call `method` for some container."""
-    return any(rule.covers(method) and rule.is_for(who) for rule in rules)
+class Containers:
+    """The containers that some rules are for."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        patterns = {pattern for rule in rules for pattern in rule.containers}
+        self._is_all = EVERYTHING in patterns
+        self._matches = re.compile("|".join(map(translate, sorted(patterns)))).match
+        self._is_none = not patterns
+
+    def __bool__(self) -> bool:
+        return not self._is_none
+
+    def __contains__(self, container_id: str) -> bool:
+        """Whether a container is one of them.
+
+        Digits alone are no id. They can only be a descriptor that the mirror does not know, so that
+        nobody knows whose it will be: it is in all containers alone.
+        """
+        if self._is_all or self._is_none:
+            return self._is_all
+        return not is_number(container_id) and self._matches(container_id) is not None
 
 
 def missing_rule(who: Identity, method: str, container_id: str) -> str:

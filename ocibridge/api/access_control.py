@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ocibridge.access.rules import is_covered, judge, missing_rule
+from ocibridge.access.rules import Rights, Rule, missing_rule
 from ocibridge.api.call import Call
 from ocibridge.api.callers import Callers
 from ocibridge.api.methods import CONTAINER_ID
@@ -17,10 +17,12 @@ from ocibridge.config.schema import Settings
 from ocibridge.errors import AccessDenied, LimitsExceeded
 from ocibridge.files import Readers
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Identity
+from ocibridge.model import UNKNOWN_UID, Identity
 from ocibridge.text import quoted
 
 BUNDLE_PATH: Final = "bundlePath"
+# Users, with their groups, whose rights are remembered.
+MAX_REMEMBERED: Final = 64
 
 
 class AccessControl:
@@ -38,57 +40,68 @@ class AccessControl:
         self._settings = settings
         self._readers = Readers("looks at bundle paths")
         self._always = {0} if is_system_bus else {0, os.getuid()}
+        self._rules: tuple[Rule, ...] = ()
+        self._rights: dict[Identity, Rights] = {}  # by these rules
+
+    async def identify(self, call: Call) -> None:
+        """Have the caller's names looked up, unless it may do everything. Raises LimitsExceeded."""
+        caller = call.caller
+        if caller is None or caller.identity is not None or self._is_free(call):
+            return
+        if caller.uid == UNKNOWN_UID:
+            return
+        try:
+            await self._callers.identify(caller)
+        except OSError as error:
+            raise LimitsExceeded(
+                f"{call.spec.name}: not done: the user with uid {caller.uid} cannot be looked up "
+                f"now: {error.strerror}; try again later"
+            ) from None
 
     async def check(self, call: Call) -> None:
-        """Raise AccessDenied unless a rule allows the call, whose caller and arguments are known.
+        """Raise AccessDenied unless a rule allows the call, of an identified caller.
 
         What was judged is what is done: a descriptor is replaced by its container, and the path of
         a bundle, if it had to be resolved, by the resolved one. Raises LimitsExceeded.
         """
-        who = await self._identity(call)
-        if who is None:
+        if self._is_free(call):
             return
+        who = _identity(call)
+        if who is None:
+            raise AccessDenied(f"{call.spec.name}: not done: the caller could not be identified")
         container_id = self._judged_id(call)
-        verdict = judge(self._settings.now.access, who, call.spec.judged_as, container_id)
+        verdict = self._rights_of(who).judge(call.spec.judged_as, container_id)
         if verdict.folders and not verdict.is_allowed:
             await self._check_bundle(call, who, verdict.folders)
         elif not verdict.is_allowed:
             raise denied(call, who, container_id)
 
-    async def check_method(self, call: Call) -> None:
+    def check_method(self, call: Call) -> None:
         """Raise AccessDenied if no rule allows the caller that method, whatever the arguments."""
-        who = await self._identity(call)
-        if who is not None and not self._is_covered(call, who):
+        who = self.outsider(call)
+        if who is not None:
             raise denied(call, who, "")
 
     def outsider(self, call: Call) -> Identity | None:
         """Who calls, if that is known, and known to have no rule for the method."""
-        if call.caller is None or self._is_free(call):
-            return None
-        who = call.caller.identity
-        return None if who is None or self._is_covered(call, who) else who
+        who = None if self._is_free(call) else _identity(call)
+        return None if who is None or self._rights_of(who).has(call.spec.judged_as) else who
+
+    def _rights_of(self, who: Identity) -> Rights:
+        if self._rules is not self._settings.now.access:  # reloaded
+            self._rules = self._settings.now.access
+            self._rights.clear()
+        rights = self._rights.get(who)
+        if rights is None:
+            if len(self._rights) >= MAX_REMEMBERED:
+                self._rights.clear()
+            rights = self._rights[who] = Rights(self._rules, who)
+        return rights
 
     def _is_free(self, call: Call) -> bool:
         return not call.spec.judged_as or (
             call.caller is not None and call.caller.uid in self._always
         )
-
-    def _is_covered(self, call: Call, who: Identity) -> bool:
-        return is_covered(self._settings.now.access, who, call.spec.judged_as)
-
-    async def _identity(self, call: Call) -> Identity | None:
-        """Who calls; None if that may do everything."""
-        if call.caller is None or self._is_free(call):
-            return None
-        if call.caller.identity is None:
-            try:
-                await self._callers.identify(call.caller)
-            except OSError as error:
-                raise LimitsExceeded(
-                    f"{call.spec.name}: not done: the user with uid {call.caller.uid} cannot be "
-                    f"looked up now: {error.strerror}; try again later"
-                ) from None
-        return call.caller.identity
 
     def _judged_id(self, call: Call) -> str:
         """The id that the call is about, as far as the mirror knows; otherwise the text given.
@@ -121,6 +134,10 @@ class AccessControl:
             where = " or ".join(map(quoted, folders))
             raise denied(call, who, call.subject, f"{quoted(path)} is not below {where}")
         call.arguments = (*call.arguments[:at], resolved, *call.arguments[at + 1 :])
+
+
+def _identity(call: Call) -> Identity | None:
+    return None if call.caller is None else call.caller.identity
 
 
 def denied(call: Call, who: Identity, container_id: str, reason: str = "") -> AccessDenied:

@@ -30,18 +30,23 @@ STOPPED: Final = Signal("onContainerStopped", "is", ("descriptor", "name"))
 FAILED: Final = Signal("onContainerFailed", "isu", ("descriptor", "name", "errorCode"))
 STATE_CHANGED: Final = Signal("onContainerStateChanged", "ss", ("containerId", "state"))
 EXITED: Final = Signal("containerExited", "sia{sv}", ("containerId", "descriptor", "exit"))
+# IOCIContainer's, also for an end by a signal.
+UNKNOWN_EXIT_CODE: Final = -1
 SIGNALS: Final = (STARTED, STOPPED, FAILED, STATE_CHANGED, EXITED)
 
 
 class Announcer:
-    """Sends the signals. `also` is called with each signal of the manager, after it is sent."""
+    """Sends the signals. `also` is called with each signal of the manager, after it is sent.
+
+    It gets the signal's arguments, and members that only the JSON-RPC notification has.
+    """
 
     def __init__(
         self,
         bus: Bus,
         mirror: Mirror,
         containers: ContainerObjects,
-        also: Callable[[Signal, tuple[Any, ...]], None],
+        also: Callable[[Signal, tuple[Any, ...], dict[str, Any]], None],
     ) -> None:
         self._bus = bus
         self._mirror = mirror
@@ -99,7 +104,8 @@ class Announcer:
         self._send(STATE_CHANGED, event.id, State.STOPPED.value)
         self._send(EXITED, event.id, event.descriptor, values.exit_record(event.exit))
         self._count_changed()
-        self._send(STOPPED, event.descriptor, event.id)
+        code = UNKNOWN_EXIT_CODE if event.exit.exit_code is None else event.exit.exit_code
+        self._send(STOPPED, event.descriptor, event.id, json_only={"exitCode": code})
         self._containers.disappear(event.id)
 
     def _count_changed(self) -> None:
@@ -108,6 +114,8 @@ class Announcer:
     def _tell(self, properties: dict[str, tuple[str, Any]]) -> None:
         self._bus.emit_changed(OBJECT_PATH, INTERFACE, properties)
 
-    def _send(self, signal: Signal, *arguments: Any) -> None:
+    def _send(
+        self, signal: Signal, *arguments: Any, json_only: dict[str, Any] | None = None
+    ) -> None:
         self._bus.emit(OBJECT_PATH, INTERFACE, signal.name, signal.signature, *arguments)
-        self._also(signal, arguments)
+        self._also(signal, arguments, json_only or {})

@@ -2,6 +2,7 @@
 """One call of a method of ours, and its entry in the journal."""
 
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -91,16 +92,18 @@ class Call(msgspec.Struct, eq=False):
 
     def tally(self, refusals: Refusals) -> None:
         """Have a call without right logged with others of its kind."""
-        caller, refusal = self.caller, self.refusal
-        if caller is None or refusal is None:
-            return
-        rule = refusal.rule if isinstance(refusal, AccessDenied) else ""
-        refusals.add(
-            caller.uid,
-            self.spec.name,
-            f"{self.spec.name} {quoted(self.subject)} by {caller}: refused: {refusal.text}",
-            self.fields
-            | caller.fields
-            | {"METHOD": self.spec.name, "ERROR_NAME": refusal.dbus_name}
-            | ({"ACCESS_RULE": rule} if rule else {}),
-        )
+        if self.caller is not None and self.refusal is not None:
+            self.arguments = ()  # they may be large, and the last call is kept
+            refusals.add(
+                self.caller.uid,
+                self.spec.name,
+                partial(self._refused_entry, self.caller, self.refusal),
+            )
+
+    def _refused_entry(self, caller: Caller, refusal: BridgeError) -> tuple[str, dict[str, Any]]:
+        fields = self.fields | caller.fields
+        fields |= {"METHOD": self.spec.name, "ERROR_NAME": refusal.dbus_name}
+        if isinstance(refusal, AccessDenied) and refusal.rule:
+            fields["ACCESS_RULE"] = refusal.rule
+        text = f"{self.spec.name} {quoted(self.subject)} by {caller}: refused: {refusal.text}"
+        return text, fields

@@ -17,6 +17,8 @@ from ocibridge.names import CALLERS_GROUP, GROUP
 from ocibridge.tasks import spawn
 
 MAX_REMEMBERED: Final = 256
+# Where dbus-daemon 1.14 and dbus-broker 23 give the groups of a process.
+GROUPS_KEY: Final = "UnixGroupIDs"
 
 
 class Callers:
@@ -72,8 +74,8 @@ class Callers:
             uid = int(credentials.get("UnixUserID", ("u", UNKNOWN_UID))[1])
             caller.pid = int(credentials.get("ProcessID", ("u", -1))[1])
             caller.comm = _comm(caller.pid)
-            if "UnixGroupIDs" in credentials:
-                caller.gids = tuple(credentials["UnixGroupIDs"][1])
+            if GROUPS_KEY in credentials:
+                caller.gids = tuple(credentials[GROUPS_KEY][1])
             caller.is_privileged = uid in {0, os.getuid()} or self._is_trusted(caller.gids or ())
             caller.uid = uid
         except ErrorReply:

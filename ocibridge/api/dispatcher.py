@@ -234,11 +234,12 @@ class Dispatcher:
 
     async def _judge(self, call: Call, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Take the arguments, and raise AccessDenied unless a rule allows the call with them."""
+        await self._access.identify(call)
         try:
             call.take_arguments(arguments(), self._mirror)
         except InvalidArgs:  # which is told only to those who may call the method
             self._check_allowed(call)
-            await self._access.check_method(call)
+            self._access.check_method(call)
             raise
         self._check_allowed(call)
         await self._access.check(call)

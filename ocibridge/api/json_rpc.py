@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""org.rdk.OCIContainer1.JsonRpc: the plugin's own requests (docs/design.md, JSON-RPC).
+"""org.rdk.OCIContainer1.JsonRpc: requests as RDK's plugins take them (docs/design.md, JSON-RPC).
 
 Each request is a call of the method of that name, and is logged as one. Requests, notifications,
 batches and errors are as JSON-RPC 2.0 defines them (https://www.jsonrpc.org/specification).
@@ -15,15 +15,17 @@ from msgspec import Raw
 
 from ocibridge.api.call import Call
 from ocibridge.api.dispatcher import Dispatcher
-from ocibridge.api.json_rpc_params import METHODS, Params
+from ocibridge.api.json_rpc_dialects import dialect_of
+from ocibridge.api.json_rpc_params import METHODS, InvalidParams, Params
 from ocibridge.api.methods import MethodSpec, one_result
 from ocibridge.bus.connection import Bus, Served
 from ocibridge.bus.interface import Interface, Signal
-from ocibridge.errors import BridgeError, InvalidArgs, LimitsExceeded
+from ocibridge.errors import InvalidArgs, LimitsExceeded
 from ocibridge.model import Caller
 from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
 from ocibridge.text import readable
 
+VERSION: Final = 2.0
 # Room for a dobbySpec of 1 MiB in which every character is escaped.
 MAX_REQUEST_BYTES: Final = 8 << 20
 MAX_BATCH: Final = 64
@@ -43,8 +45,6 @@ WITH_TEXT: Final = {"onContainerStarted", "onContainerStopped"}
 PARSE_ERROR: Final = {"code": -32700, "message": "Parse error"}
 INVALID_REQUEST: Final = {"code": -32600, "message": "Invalid Request"}
 METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
-INVALID_PARAMS: Final = {"code": -32602, "message": "Invalid params"}
-GENERAL: Final = {"code": 1, "message": "ERROR_GENERAL"}  # Thunder's only other error
 TOO_MUCH: Final = LimitsExceeded(
     f"not done: the answers to this batch exceed {MAX_ANSWERS_BYTES >> 20} MiB; "
     "send the rest in another batch"
@@ -72,13 +72,9 @@ class JsonRpc:
         self._dispatcher = dispatcher
         self._callsign = callsign
         by_name = {spec.name: spec for spec in specs}
-        self._methods = {
-            name: (
-                replace(by_name[name], arguments=dict.fromkeys(params.names(), "")),
-                params,
-                to_dbus,
-            )
-            for name, (params, to_dbus) in METHODS.items()
+        self._specs = {
+            name: replace(by_name[name], arguments=dict.fromkeys(method.params.names(), ""))
+            for name, method in METHODS.items()
         }
         self._served: Served | None = None
 
@@ -98,11 +94,14 @@ class JsonRpc:
             Interface(JSON_RPC_INTERFACE, (self._dispatcher.method(invoke),), (), (NOTIFICATION,)),
         )
 
-    def notify(self, signal: Signal, arguments: tuple[Any, ...]) -> None:
-        """Send a signal of org.rdk.OCIContainer1 in Thunder's form, if Thunder has it."""
+    def notify(self, signal: Signal, arguments: tuple[Any, ...], json_only: dict[str, Any]) -> None:
+        """Send a signal of org.rdk.OCIContainer1 in Thunder's form, if Thunder has it.
+
+        `json_only`: members that the signal itself does not have.
+        """
         if signal.name not in NOTIFIED:
             return
-        params = dict(zip(signal.arguments, arguments, strict=True))
+        params = dict(zip(signal.arguments, arguments, strict=True)) | json_only
         if signal.name in WITH_TEXT:
             params["descriptor"] = str(params["descriptor"])
         text = _encoded(
@@ -148,26 +147,26 @@ class JsonRpc:
         """The answer, None to a notification. `is_too_late`: refuse it."""
         if not _is_valid(request):
             return _failure(request.id if _kind(request.id) in ID_KINDS else NULL, INVALID_REQUEST)
-        body = {"error": _refusal(TOO_MUCH)} if is_too_late else await self._body(request, caller)
+        body = await self._body(request, caller, is_too_late=is_too_late)
         return {"jsonrpc": "2.0", "id": request.id} | body if _kind(request.id) else None
 
-    async def _body(self, request: _Request, caller: Caller) -> dict[str, Any]:
+    async def _body(
+        self, request: _Request, caller: Caller, *, is_too_late: bool
+    ) -> dict[str, Any]:
         """The answer's member `result` or `error`."""
-        method = self._methods.get(self._word(msgspec.json.decode(request.method, type=str)))
-        if method is None:
+        name = msgspec.json.decode(request.method, type=str)
+        dialect, word = dialect_of(name, self._callsign)
+        method = METHODS.get(word)
+        if dialect is None or method is None:
             return {"error": METHOD_NOT_FOUND}
-        spec, params, to_json = method
-        call = Call(spec, caller.sender, caller=caller)
-        await self._dispatcher.perform_inner(call, partial(_arguments, params, request.params))
+        if is_too_late:
+            return dialect.refusal(method, TOO_MUCH)
+        call = Call(self._specs[word], caller.sender, caller=caller)
+        arguments = partial(_arguments, method.params, request.params)
+        await self._dispatcher.perform_inner(call, arguments)
         if call.refusal is not None:
-            return {"error": _refusal(call.refusal)}
-        return {"result": to_json(call.result) | {"success": True}}
-
-    def _word(self, name: str) -> str:
-        """The method's own name; "" if its prefix is not ours."""
-        before, dot, word = name.rpartition(".")
-        ours = not dot or before.endswith("OCIContainer.1") or before == f"{self._callsign}.1"
-        return word if ours else ""
+            return dialect.refusal(method, call.refusal)
+        return dialect.success(method, call.result)
 
 
 def _kind(raw: Raw) -> str:
@@ -181,25 +180,35 @@ def _kind(raw: Raw) -> str:
 def _is_valid(request: _Request) -> bool:
     """Whether it is a request (JSON-RPC 2.0, section 4)."""
     return (
-        bytes(memoryview(request.jsonrpc)[:6]) == b'"2.0"'
+        _is_version_2(request.jsonrpc)
         and _kind(request.method) == '"'
         and _kind(request.params) in {"", "{", "[", "n"}
         and _kind(request.id) in {"", *ID_KINDS}
     )
 
 
+def _is_version_2(version: Raw) -> bool:
+    """Whether it is the text "2.0", or a number equal to 2, as IOCIContainer's document has it."""
+    if _kind(version) == '"':
+        return bytes(memoryview(version)[:6]) == b'"2.0"'
+    try:
+        return msgspec.json.decode(version, type=float) == VERSION
+    except (msgspec.DecodeError, RecursionError):  # no number
+        return False
+
+
 def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
-    """The operation's arguments. Raises InvalidArgs, naming the parameter."""
+    """The operation's arguments. Raises InvalidParams, InvalidArgs, naming the parameter."""
     if _kind(given) == "[":
-        raise InvalidArgs("params: expected an object, since the parameters have names")
+        raise InvalidParams("params: expected an object, since the parameters have names")
     try:
         arguments = msgspec.json.decode(
             given if _kind(given) == "{" else b"{}", type=kind
         ).arguments()
     except msgspec.ValidationError as error:
-        raise InvalidArgs(f"params: {readable(error)}") from None
+        raise InvalidParams(f"params: {readable(error)}") from None
     except RecursionError:
-        raise InvalidArgs("params: nested too deeply") from None
+        raise InvalidParams("params: nested too deeply") from None
     for name, value in zip(kind.names(), arguments, strict=True):
         if any(
             "\0" in text
@@ -210,12 +219,6 @@ def _arguments(kind: type[Params], given: Raw) -> tuple[Any, ...]:
                 f"params: {name}: has a NUL character, which neither D-Bus nor Dobby can carry"
             )
     return arguments
-
-
-def _refusal(refusal: BridgeError) -> dict[str, Any]:
-    """An error of ours: Thunder's code and message, and our D-Bus error as data."""
-    kind = INVALID_PARAMS if isinstance(refusal, InvalidArgs) else GENERAL
-    return kind | {"data": {"error": refusal.dbus_name, "reason": refusal.text}}
 
 
 def _failure(request_id: Raw, error: dict[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The methods in JSON: the parameters and the result of each (docs/design.md, JSON-RPC).
 
-A parameter is declared once, with its name, its type, and whether it is optional. JSON null means
-"not given". Unknown members are ignored, as Thunder does.
+Each is declared once, for both dialects: a parameter with its name, its type, and whether it is
+optional. JSON null means "not given". Unknown members are ignored, as Thunder does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from ocibridge.bridge.info import Info
+from ocibridge.errors import InvalidArgs
+from ocibridge.model import SubState
+
+
+class InvalidParams(InvalidArgs):
+    """The `params` do not fit the method: one is missing, or is of another type.
+
+    A value that fits, and is refused, is InvalidArgs.
+    """
 
 
 class Params(msgspec.Struct):
@@ -156,7 +166,24 @@ class Unmount(Params):
     target: str
 
 
-def _containers(found: list[tuple[int, str]]) -> dict[str, Any]:
+# A dialect's word for a state.
+Spelling = Callable[[SubState], str]
+
+
+@dataclass(frozen=True)
+class JsonMethod:
+    """A method in JSON.
+
+    `members` converts the operation's result to the members of the JSON result. `zeros`: those that
+    the method has in IOCIContainer's document, as they are in a refusal.
+    """
+
+    params: type[Params]
+    members: Callable[[Any, Spelling], dict[str, Any]]
+    zeros: Mapping[str, Any]
+
+
+def _containers(found: list[tuple[int, str]], _: Spelling) -> dict[str, Any]:
     return {
         "containers": [
             {"Descriptor": descriptor, "Id": container_id} for descriptor, container_id in found
@@ -164,38 +191,46 @@ def _containers(found: list[tuple[int, str]]) -> dict[str, Any]:
     }
 
 
-def _state(found: tuple[str, str]) -> dict[str, Any]:
-    return {"containerId": found[0], "state": found[1]}
+def _state(found: tuple[str, SubState], spelling: Spelling) -> dict[str, Any]:
+    container_id, substate = found
+    return {"containerId": container_id, "state": spelling(substate)}
 
 
-def _info(info: Info) -> dict[str, Any]:
-    return {"info": Raw(info.json)}
+def _info(info: Info, spelling: Spelling) -> dict[str, Any]:
+    return {"info": Raw(info.json(spelling))}
 
 
-def _descriptor(descriptor: int) -> dict[str, Any]:
+def _descriptor(descriptor: int, _: Spelling) -> dict[str, Any]:
     return {"descriptor": descriptor}
 
 
-def _nothing(_: None) -> dict[str, Any]:
+def _nothing(_: None, __: Spelling) -> dict[str, Any]:
     return {}
 
 
-# For each method: its parameters, and the converter of its result (without `success`).
-METHODS: Final[dict[str, tuple[type[Params], Callable[[Any], dict[str, Any]]]]] = {
-    "listContainers": (Nothing, _containers),
-    "getContainerState": (OfContainer, _state),
-    "getContainerInfo": (OfContainer, _info),
-    "startContainer": (Start, _descriptor),
-    "startContainerFromDobbySpec": (StartFromSpec, _descriptor),
-    "stopContainer": (Stop, _nothing),
-    "pauseContainer": (OfContainer, _nothing),
-    "resumeContainer": (OfContainer, _nothing),
-    "execCommand": (Exec, _nothing),
-    "executeCommand": (Exec, _nothing),
-    "hibernateContainer": (Hibernate, _nothing),
-    "wakeupContainer": (OfContainer, _nothing),
-    "annotate": (Annotate, _nothing),
-    "removeAnnotation": (RemoveAnnotation, _nothing),
-    "mount": (Mount, _nothing),
-    "unmount": (Unmount, _nothing),
+def _starting(params: type[Params]) -> JsonMethod:
+    return JsonMethod(params, _descriptor, {"descriptor": 0})
+
+
+def _changing(params: type[Params]) -> JsonMethod:
+    return JsonMethod(params, _nothing, {})
+
+
+METHODS: Final = {
+    "listContainers": JsonMethod(Nothing, _containers, {"containers": ""}),
+    "getContainerState": JsonMethod(OfContainer, _state, {"state": "INVALID"}),
+    "getContainerInfo": JsonMethod(OfContainer, _info, {"info": ""}),
+    "startContainer": _starting(Start),
+    "startContainerFromDobbySpec": _starting(StartFromSpec),
+    "stopContainer": _changing(Stop),
+    "pauseContainer": _changing(OfContainer),
+    "resumeContainer": _changing(OfContainer),
+    "execCommand": _changing(Exec),
+    "executeCommand": _changing(Exec),
+    "hibernateContainer": _changing(Hibernate),
+    "wakeupContainer": _changing(OfContainer),
+    "annotate": _changing(Annotate),
+    "removeAnnotation": _changing(RemoveAnnotation),
+    "mount": _changing(Mount),
+    "unmount": _changing(Unmount),
 }

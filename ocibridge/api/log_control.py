@@ -95,7 +95,7 @@ class LogControl:
         caller = await self._caller(sender)
         fields = caller.fields | {"ERROR_NAME": denied.dbus_name}
         text = f"write of the log {what} by {caller}: refused: {denied.text}"
-        self._refusals.add(caller.uid, what, text, fields)
+        self._refusals.add(caller.uid, what, lambda: (text, fields))
 
     async def _caller(self, sender: str) -> Caller:
         caller = self._callers.meet(sender)

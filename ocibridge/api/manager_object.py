@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """org.rdk.OCIContainer1 on the bus: the manager object (docs/design.md, The interface)."""
 
+from typing import Final
+
 from ocibridge import __version__
 from ocibridge.api.announcer import SIGNALS
 from ocibridge.api.dispatcher import Dispatcher
@@ -10,6 +12,9 @@ from ocibridge.bus.interface import Interface, Property
 from ocibridge.mirror.mirror import Mirror
 from ocibridge.model import DobbyStatus
 from ocibridge.names import INTERFACE, OBJECT_PATH
+
+# What a client may look for instead of comparing versions.
+FEATURES: Final = ("json-rpc-2",)  # JSON-RPC in both dialects
 
 
 class ManagerObject:
@@ -35,6 +40,7 @@ class ManagerObject:
         mirror = self._mirror
         return (
             Property("Version", "s", lambda: __version__, constant=True),
+            Property("Features", "as", lambda: list(FEATURES), constant=True),
             Property("DobbyAvailable", "b", lambda: mirror.status is DobbyStatus.READY),
             Property("DobbyStatus", "s", lambda: mirror.status.value),
             Property("ContainerCount", "u", lambda: mirror.count),

@@ -13,7 +13,7 @@ from ocibridge.api import values
 from ocibridge.bridge.bridge import Bridge
 from ocibridge.bridge.info import Info
 from ocibridge.bridge.validation import MAX_STRING_BYTES
-from ocibridge.model import Exit
+from ocibridge.model import Exit, SubState
 
 CONTAINER_ID = "containerId"
 
@@ -194,5 +194,6 @@ def _info(info: Info) -> OutArguments:
     return (values.dictionary(info.value),)
 
 
-def _state(found: tuple[str, Any]) -> OutArguments:
-    return found
+def _state(found: tuple[str, SubState]) -> OutArguments:
+    container_id, substate = found
+    return container_id, substate.state

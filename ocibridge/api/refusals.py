@@ -6,7 +6,8 @@ any user could push all other entries out of the journal.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -20,56 +21,62 @@ MAX_TALLIES: Final = 256
 OTHERS: Final = (-1, "")
 
 
+# Makes the text and the fields of an entry. Called only for what is logged.
+Entry = Callable[[], tuple[str, dict[str, Any]]]
+
+
 @dataclass(slots=True)
 class _Tally:
     """What has not been logged yet for one user and method: the number, and the last of them."""
 
+    timer: asyncio.TimerHandle
     count: int = 0
-    text: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
+    last: Entry | None = None
 
 
 class Refusals:
     """Logs refused calls: the first at once, then their number when the period is over."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[int, str], tuple[_Tally, asyncio.TimerHandle]] = {}
+        self._tallies: dict[tuple[int, str], _Tally] = {}
 
-    def add(self, uid: int, method: str, text: str, fields: dict[str, Any]) -> None:
-        """Count a refusal. `text` and `fields`: of its journal entry."""
+    def add(self, uid: int, method: str, entry: Entry) -> None:
+        """Count a refusal."""
         key = (uid, method)
         if key not in self._tallies and len(self._tallies) >= MAX_TALLIES:
             key = OTHERS
-        if key in self._tallies:
-            tally, _ = self._tallies[key]
-            tally.count += 1
-            tally.text, tally.fields = text, fields
-        else:
-            _log(_Tally(1, text, fields))
+        tally = self._tallies.get(key)
+        if tally is None:
+            _log(1, entry)
             self._begin_period(key)
+        else:
+            tally.count += 1
+            tally.last = entry
 
     def end(self) -> None:
         """Log what has not been logged yet."""
-        for tally, timer in self._tallies.values():
-            timer.cancel()
-            if tally.count:
-                _log(tally)
+        for tally in self._tallies.values():
+            tally.timer.cancel()
+            _log(tally.count, tally.last)
         self._tallies.clear()
 
     def _begin_period(self, key: tuple[int, str]) -> None:
-        timer = asyncio.get_running_loop().call_later(PERIOD_SECONDS, self._end_period, key)
-        self._tallies[key] = _Tally(), timer
+        loop = asyncio.get_running_loop()
+        self._tallies[key] = _Tally(loop.call_later(PERIOD_SECONDS, self._end_period, key))
 
     def _end_period(self, key: tuple[int, str]) -> None:
-        tally, _ = self._tallies.pop(key)
+        tally = self._tallies.pop(key)
         if tally.count:
-            _log(tally)
+            _log(tally.count, tally.last)
             self._begin_period(key)
 
 
-def _log(tally: _Tally) -> None:
-    more = "" if tally.count == 1 else f" (the last of {tally.count} such calls)"
+def _log(count: int, entry: Entry | None) -> None:
+    if entry is None:
+        return
+    text, fields = entry()
+    more = "" if count == 1 else f" (the last of {count} such calls)"
     structlog.get_logger().warning(
-        f"{tally.text}{more}",
-        **tally.fields | {"MESSAGE_ID": MessageId.ACCESS_DENIED, "REFUSED_CALLS": tally.count},
+        f"{text}{more}",
+        **fields | {"MESSAGE_ID": MessageId.ACCESS_DENIED, "REFUSED_CALLS": count},
     )

@@ -24,7 +24,7 @@ from ocibridge.bridge.waiters import StateWaiters
 from ocibridge.config.schema import Settings, UnknownOrigin
 from ocibridge.errors import NotSupported, Timeout
 from ocibridge.mirror.mirror import Mirror
-from ocibridge.model import Caller, Container, ContainerRef, Exit, Origin, State, SubState, name_of
+from ocibridge.model import Caller, Container, ContainerRef, Exit, Origin, SubState, name_of
 from ocibridge.text import quoted
 
 
@@ -88,12 +88,12 @@ class Bridge:
         await self._find.within(self._settings.now.timeouts.read, self._dobby.refresh())
         return [(c.descriptor, c.id) for c in self._mirror.listing()]
 
-    def container_state(self, container_ref: ContainerRef) -> Awaitable[tuple[str, State]]:
-        """(id, state) of a container. From the mirror after `timeouts.read`."""
+    def container_state(self, container_ref: ContainerRef) -> Awaitable[tuple[str, SubState]]:
+        """(id, substate) of a container. From the mirror after `timeouts.read`."""
         return self._states.state(container_ref)
 
     async def container_info(self, container_ref: ContainerRef) -> Info:
-        """Dobby's GetInfo, with `state` in the document's words.
+        """Dobby's GetInfo.
 
         Raises NotSupported (it would crash Dobby), DobbyRefused.
         """

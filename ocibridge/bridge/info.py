@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import Raw
 
 from ocibridge.bridge import json_text
 from ocibridge.errors import DobbyRefused
-from ocibridge.model import Container, State, SubState
+from ocibridge.model import Container, SubState
 from ocibridge.text import quoted
 
 MAX_DEPTH: Final = 16
@@ -20,7 +21,7 @@ MAX_DEPTH: Final = 16
 MAX_CHARACTERS: Final = 4 << 20
 
 # GetInfo's words for states (docs/dobby.md, States and their numbers).
-STATES: Final = {s.value.lower(): s.state for s in SubState} | {"unknown": State.INVALID}
+SUBSTATES: Final = {substate.value.lower(): substate for substate in SubState}
 
 # Escapes in JSON strings. Group 1: a lone surrogate, without its backslash.
 HIGH, LOW = "u[dD][89abAB][0-9a-fA-F]{2}", "u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -28,48 +29,50 @@ ESCAPES: Final = re.compile(rf"\\(?:{HIGH}\\{LOW}|({HIGH}|{LOW})|.)")
 
 
 class Info:
-    """Dobby's JSON object about a container, complete, with `state` in the document's words.
+    """Dobby's JSON object about a container, complete, with `state` respelt.
 
-    Raises DobbyRefused if `text` is not a JSON object within the limits.
+    `value` has the words of `State`. Raises DobbyRefused if `text` is not a JSON object within the
+    limits.
     """
 
     def __init__(self, text: str, container: Container) -> None:
         self._text = text
         self.value = _parsed(text, container)
-        if isinstance(self.value.get("state"), str):
-            self.value["state"] = _respelt(self.value["state"])
+        word = self.value.get("state")
+        self._substate = (
+            # "unknown" is Dobby's own word for a state that it does not know either.
+            SUBSTATES.get(word, SubState.INVALID) if isinstance(word, str) else None
+        )
+        if self._substate is not None:
+            self.value["state"] = self._substate.state.value
 
-    @property
-    def json(self) -> bytes:
+    def json(self, spelling: Callable[[SubState], str]) -> bytes:
         """Dobby's text without whitespace; order and values are kept, except `state`.
 
+        `spelling` gives the word for its state.
         msgspec does this without building the members' values. Of members with the same name, the
         last one counts, as on D-Bus.
         """
         try:
-            return self._compact(self._text.encode())
+            return self._compact(self._text.encode(), spelling)
         except (msgspec.DecodeError, UnicodeEncodeError):  # lone surrogates, which msgspec refuses
-            return self._compact_with_surrogates()
+            return self._compact_with_surrogates(spelling)
 
-    def _compact(self, text: bytes) -> bytes:
+    def _compact(self, text: bytes, spelling: Callable[[SubState], str]) -> bytes:
         members = msgspec.json.decode(msgspec.json.format(text, indent=-1), type=dict[str, Raw])
-        state = self.value.get("state")
-        if isinstance(state, str):
-            members["state"] = Raw(msgspec.json.encode(state))
+        if self._substate is not None:
+            members["state"] = Raw(msgspec.json.encode(spelling(self._substate)))
         return msgspec.json.encode(members)
 
-    def _compact_with_surrogates(self) -> bytes:
+    def _compact_with_surrogates(self, spelling: Callable[[SubState], str]) -> bytes:
         """`_compact`, with an unused character in place of the backslashes of lone surrogates."""
         used = set(self._text)
         spare = next(c for c in map(chr, range(0xE000, 0x110000)) if c not in used)
         hidden = ESCAPES.sub(
             lambda found: f"{spare}{found[1]}" if found[1] else found[0], self._text
         )
-        return self._compact(hidden.encode(errors="replace")).replace(spare.encode(), b"\\")
-
-
-def _respelt(state: str) -> str:
-    return STATES.get(state, State.INVALID).value
+        compact = self._compact(hidden.encode(errors="replace"), spelling)
+        return compact.replace(spare.encode(), b"\\")
 
 
 def _parsed(text: str, container: Container) -> dict[str, Any]:

@@ -36,17 +36,17 @@ class StateQueries:
         self._waiters = waits
         self._settings = settings
 
-    async def state(self, container_ref: ContainerRef) -> tuple[str, State]:
+    async def state(self, container_ref: ContainerRef) -> tuple[str, SubState]:
         """See `Bridge.container_state`."""
         text = name_of(container_ref)
         container = self._mirror.find(text)
         if container is None:
             self._dobby.ensure_available()
             if self._starter.is_starting(text):
-                return text, State.STARTING
+                return text, SubState.STARTING
             container = await self._find.look_up(text, self._settings.now.timeouts.read)
         await self._find.refresh_state(container, self._settings.now.timeouts.read)
-        return self._find.present(container, text).id, container.substate.state
+        return self._find.present(container, text).id, container.substate
 
     async def wait_for(self, container_ref: ContainerRef, word: str, seconds: float | None) -> str:
         """See `Bridge.wait_for_state`. `seconds` None: no limit."""

@@ -66,7 +66,7 @@ async def start_bridge(
         bus = await Bus.open(address)
         config = msgspec.structs.replace(Config(), **keys)
         daemon = Daemon(bus, await bus.driver("GetId"), config, lambda: config, journal)
-        running.append((daemon, asyncio.create_task(daemon.run())))
+        running.append((daemon, asyncio.create_task(daemon.run(), name="daemon")))
         await client.until_owned("org.rdk.OCIContainer")
         return daemon
 

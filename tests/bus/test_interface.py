@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocibridge.access.rules import Rule
 from ocibridge.bus.connection import Bus, NameTaken
 from ocibridge.config.schema import Config
 from ocibridge.daemon import Daemon
@@ -39,10 +40,14 @@ def canonical(interface: ET.Element) -> list[str]:
 async def system(
     address: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """ocibridge on *the* system bus, where sd-bus itself checks privileges."""
+    """ocibridge on *the* system bus, where sd-bus itself checks privileges.
+
+    Its rules allow `NOBODY` everything.
+    """
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-    daemon = Daemon(await Bus.open("system"), "test", Config(), Config, Journal("warning"))
+    config = Config(access=(Rule(methods=("*",), user=NOBODY),))
+    daemon = Daemon(await Bus.open("system"), "test", config, Config, Journal("warning"))
     task = asyncio.create_task(daemon.run())
     await client.until_owned("org.rdk.OCIContainer")
     yield client
@@ -77,6 +82,10 @@ async def test_the_files_are_what_the_bus_shows(system: Client, app_path: str) -
         introspected = await live(system, path, interface)
         (filed,) = ET.parse(POLICY / f"{interface}.xml").getroot().iter("interface")
         assert canonical(introspected) == canonical(filed)
+
+
+async def test_the_features(system: Client) -> None:
+    assert await system.property("Features") == ["json-rpc-2"]
 
 
 async def test_every_argument_has_a_name(system: Client, app_path: str) -> None:
@@ -132,9 +141,9 @@ async def test_another_user_gets_through_to_every_member(address: str, app_path:
 
 
 async def test_properties_cannot_be_written(oci: Client) -> None:
-    for name in ("Version", "DobbyAvailable", "ContainerCount"):
+    for name in ("Version", "Features", "DobbyAvailable", "ContainerCount"):
         value = await oci.property(name)
-        kind = {str: "s", bool: "b", int: "u"}[type(value)]
+        kind = {str: "s", list: "as", bool: "b", int: "u"}[type(value)]
         with pytest.raises(Exception, match="PropertyReadOnly"):
             await oci.call(
                 "org.rdk.OCIContainer",

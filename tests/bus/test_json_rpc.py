@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from ocibridge.names import JSON_RPC_INTERFACE, OBJECT_PATH
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import Client
 from tests.thunder_spec import plugin
@@ -24,13 +23,6 @@ CONTAINER = "com.bskyb.epgui"  # the document's
 CONTAINERS = Path("/containers")
 
 
-async def invoke(client: Client, request: str) -> str:
-    (said,) = await client.call(
-        "org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", request
-    )
-    return str(said)
-
-
 async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
     request = {
         "jsonrpc": "2.0",
@@ -38,7 +30,7 @@ async def answer(client: Client, method: str, **params: Any) -> dict[str, Any]:
         "method": f"org.rdk.OCIContainer.1.{method}",
         "params": params,
     }
-    said: dict[str, Any] = json.loads(await invoke(client, json.dumps(request)))
+    said: dict[str, Any] = json.loads(await client.invoke(json.dumps(request)))
     return said
 
 
@@ -90,7 +82,7 @@ async def test_the_example_of_the_document(
     contains no superfluous white space.
     """
     await prepare(box, method.name, tmp_path / "sleep")
-    said = await invoke(box, method.request)
+    said = await box.invoke(method.request)
     got, expected = json.loads(said), json.loads(method.response)
     assert said == json.dumps(got, separators=(",", ":"), ensure_ascii=False)
     if method.name == "getContainerInfo":  # Dobby reports more than the document, in its own order
@@ -122,7 +114,7 @@ async def test_a_parameter_left_out(
     await prepare(box, method.name, tmp_path / "sleep")
     request = request_of(method)
     del request["params"][parameter.name]
-    got = json.loads(await invoke(box, json.dumps(request)))
+    got = json.loads(await box.invoke(json.dumps(request)))
     if not parameter.optional:
         assert (got["error"]["code"], f"`{parameter.name}`" in got["error"]["data"]["reason"]) == (
             -32602,
@@ -135,7 +127,7 @@ async def test_a_parameter_left_out(
     if method.name.startswith("start"):
         await box.oci("stopContainer", "sb", CONTAINER, True)
     request["params"][parameter.name] = None
-    assert json.loads(await invoke(box, json.dumps(request)))["result"]["success"] is True
+    assert json.loads(await box.invoke(json.dumps(request)))["result"]["success"] is True
 
 
 WRONG = {"string": 7, "boolean": "true", "array": "FOO=BAR"}
@@ -147,7 +139,7 @@ async def test_a_parameter_of_the_wrong_type(
 ) -> None:
     request = request_of(method)
     request["params"][parameter.name] = WRONG[parameter.type]
-    got = json.loads(await invoke(oci, json.dumps(request)))
+    got = json.loads(await oci.invoke(json.dumps(request)))
     assert (
         got["error"]["code"],
         f"params: {parameter.name}: Expected" in got["error"]["data"]["reason"],
@@ -168,8 +160,8 @@ async def test_info_passes_through_exactly(oci: Client, tmp_path: Path) -> None:
         ' "big":123456789012345678901 }'
     )
     await oci.start("app", make_bundle(tmp_path, "odd", info=reported))
-    said = await invoke(
-        oci, '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}'
+    said = await oci.invoke(
+        '{"jsonrpc":"2.0","id":1,"method":"getContainerInfo","params":{"containerId":"app"}}'
     )
     info = (
         '{"z":null,"memory":{"user":{"limit":9223372036854771712,"max":18446744073709551615,'
@@ -248,10 +240,10 @@ async def test_a_batch_is_done_in_order(oci: Client, tmp_path: Path) -> None:
         },
         {"jsonrpc": "2.0", "id": 4, "method": "listContainers"},
     ]
-    answers = json.loads(await invoke(oci, json.dumps(batch)))
+    answers = json.loads(await oci.invoke(json.dumps(batch)))
     assert [each["id"] for each in answers] == [1, 2, 3, 4]
     assert (answers[1]["result"]["state"], answers[3]["result"]["containers"]) == ("Paused", [])
-    assert await invoke(oci, json.dumps([batch[1]])) == ""
+    assert await oci.invoke(json.dumps([batch[1]])) == ""
 
 
 async def test_each_request_is_logged_as_a_call(
@@ -268,41 +260,9 @@ async def test_each_request_is_logged_as_a_call(
 
 async def test_a_request_that_is_too_large(oci: Client) -> None:
     with pytest.raises(Exception, match="InvalidArgs: request: larger than 8 MiB"):
-        await invoke(oci, "x" * ((8 << 20) + 1))
+        await oci.invoke("x" * ((8 << 20) + 1))
     large = await answer(oci, "stopContainer", containerId="x" * ((1 << 20) + 1))
     assert large["error"]["data"]["reason"] == "containerId: larger than 1 MiB"
-
-
-async def test_the_notifications(oci: Client, tmp_path: Path) -> None:
-    """As Thunder sends them. Each precedes the D-Bus signal of the same event."""
-    await oci.start("app", make_bundle(tmp_path, "crashing", exit="139 200"))
-    await oci.until_signal("onContainerStopped")
-    await oci.until_heard(5, "notification")
-    prefix = '{"jsonrpc":"2.0","method":"org.rdk.OCIContainer.1.'
-    assert [body[0] for member, *body in oci.heard("notification")] == [
-        prefix + 'onContainerStateChanged","params":{"containerId":"app","state":"Running"}}',
-        prefix + 'onContainerStarted","params":{"descriptor":"734","name":"app"}}',
-        prefix + 'onContainerFailed","params":{"descriptor":734,"name":"app","errorCode":3}}',
-        prefix + 'onContainerStateChanged","params":{"containerId":"app","state":"Stopped"}}',
-        prefix + 'onContainerStopped","params":{"descriptor":"734","name":"app"}}',
-    ]
-    members = [
-        m
-        for m, *_ in oci.heard(
-            "notification", "onContainerStarted", "onContainerFailed", "onContainerStopped"
-        )
-    ]
-    said = "notification"
-    assert members == [
-        said,
-        "onContainerStarted",
-        said,
-        "onContainerFailed",
-        said,
-        said,
-        "onContainerStopped",
-        said,
-    ]
 
 
 async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
@@ -318,7 +278,7 @@ async def test_an_answer_that_is_large(oci: Client, tmp_path: Path) -> None:
         "method": "getContainerInfo",
         "params": {"containerId": "app"},
     }
-    answers = json.loads(await invoke(oci, json.dumps([request] * 64)))
+    answers = json.loads(await oci.invoke(json.dumps([request] * 64)))
     assert [len(each["result"]["info"]["text"]) for each in answers] == [200_000] * 64
 
 
@@ -333,7 +293,7 @@ async def test_any_depth_is_answered_by_an_error_of_json_rpc(
         nested = "[" * depth + "]" * depth
         params = f'{{"containerId":"nosuch","x":{nested}}}'
         request = f'{{"jsonrpc":"2.0","id":1,"method":"stopContainer","params":{params}}}'
-        error = json.loads(await invoke(oci, request))["error"]
+        error = json.loads(await oci.invoke(request))["error"]
         assert error["code"] in {1, -32602, -32700}
     assert error["code"] == -32700
     assert "foresaw" not in capfd.readouterr().err

@@ -15,6 +15,7 @@ from ocibridge.names import (
     DOBBY_OBJECT,
     DOBBY_SERVICE,
     INTERFACE,
+    JSON_RPC_INTERFACE,
     OBJECT_MANAGER,
     OBJECT_PATH,
     PROPERTIES,
@@ -55,6 +56,13 @@ class Client:
             "org.rdk.OCIContainer", OBJECT_PATH, INTERFACE, member, signature, *args
         )
         return body[0] if len(body) == 1 else body or None
+
+    async def invoke(self, request: str) -> str:
+        """Answer a JSON-RPC request, or a batch."""
+        (said,) = await self.call(
+            "org.rdk.OCIContainer", OBJECT_PATH, JSON_RPC_INTERFACE, "invoke", "s", request
+        )
+        return str(said)
 
     async def property(self, name: str) -> Any:
         """Read a property of org.rdk.OCIContainer1."""

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from ocibridge.api.json_rpc_params import METHODS, Params
-from tests.thunder_spec import plugin
+from ocibridge.model import SubState
+from tests.thunder_spec import guide, plugin
 
 TYPES = {"string": str, "boolean": bool, "array": list[str]}
 # Beyond the document: what the code of the plugin accepts.
@@ -24,7 +25,6 @@ OF_THE_PLUGIN = {
     "executeCommand", "hibernateContainer", "wakeupContainer", "annotate", "removeAnnotation",
     "mount", "unmount",
 }  # fmt: skip
-GUIDE = Path(__file__).parents[2] / "docs" / "thunder.md"
 XML = Path(__file__).parents[2] / "dbus-policy" / "org.rdk.OCIContainer1.xml"
 
 
@@ -58,7 +58,7 @@ def test_the_methods() -> None:
 
 @pytest.mark.parametrize("method", plugin.methods(), ids=str)
 def test_the_table_of_parameters(method: plugin.Method) -> None:
-    taken = fields(METHODS[method.name][0])
+    taken = fields(METHODS[method.name].params)
     if method.name == "startContainerFromDobbySpec":
         assert taken.pop("westerosSocket") == (str, True)  # as the plugin accepts it
     rows = {
@@ -84,19 +84,58 @@ def test_the_names_are_those_of_the_d_bus_face(name: str) -> None:
     (method,) = [m for m in ET.parse(XML).iter("method") if m.get("name") == name]
     arguments = [a.get("name") for a in method.iter("arg") if a.get("direction") == "in"]
     extra = {"startContainerFromDobbySpec": ["westerosSocket"]}.get(name, [])
-    assert [*METHODS[name][0].names()] == [
+    assert [*METHODS[name].params.names()] == [
         {"flags": "options"}.get(str(a), a) for a in arguments
     ] + extra
 
 
-ROWS = re.findall(r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', GUIDE.read_text(), re.MULTILINE)
+TYPES_OF_THE_GUIDE = {
+    "string": str,
+    "boolean": bool,
+    "array of strings": list[str],
+    "string or object": str,
+}
+
+
+@pytest.mark.parametrize("method", guide.methods(), ids=str)
+def test_the_parameters_in_the_guide(method: guide.Method) -> None:
+    rows = {row.name: (TYPES_OF_THE_GUIDE[row.type], row.optional) for row in method.parameters}
+    taken = fields(METHODS[method.name].params)
+    assert (taken, [*taken]) == (rows, [*rows])
+
+
+@pytest.mark.parametrize("method", guide.methods(), ids=str)
+def test_the_results_in_the_guide(method: guide.Method) -> None:
+    """IOCIContainer's refusals have the members of its successes, at their zeros."""
+    new, refused = json.loads(method.new), json.loads(method.refused)
+    assert [*new] == [*refused] == [*METHODS[method.name].zeros, "success", "errorReason"]
+    assert refused | {"errorReason": ""} == {
+        **METHODS[method.name].zeros,
+        "success": False,
+        "errorReason": "",
+    }
+    assert [*json.loads(method.old)][-1] == "success"
+
+
+def test_the_guide_has_all_methods() -> None:
+    assert [method.name for method in guide.methods()] == sorted(METHODS)
+
+
+def test_the_guide_has_all_words_for_states() -> None:
+    words = set(re.findall(r"`([A-Z]+)`", guide.GUIDE.read_text()))
+    assert {substate.value.upper() for substate in SubState} <= words
+
+
+ROWS = re.findall(
+    r'^\| `(\{"method".*?\})` \| `oci (.*?)` \|$', guide.GUIDE.read_text(), re.MULTILINE
+)
 
 
 @pytest.mark.parametrize(("request_", "line"), ROWS)
 def test_a_row_of_the_guide(request_: str, line: str) -> None:
     """The busctl line sends to D-Bus what the Thunder request asks for."""
     request = json.loads(request_)
-    given = METHODS[request["method"]][0]
+    given = METHODS[request["method"]].params
     words: list[str] = []
     for value in msgspec.convert(request.get("params", {}), given).arguments():
         match value:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocibridge.api import values
-from ocibridge.bridge.info import STATES, Info
+from ocibridge.bridge.info import SUBSTATES, Info
 from ocibridge.errors import DobbyRefused
 from ocibridge.model import Container
 
@@ -95,6 +95,19 @@ def test_any_json_object_can_be_sent(value: dict[str, Any]) -> None:
 )
 def test_the_state_is_in_the_documents_words(word: str, state: str) -> None:
     assert Info(json.dumps({"state": word}), CONTAINER).value["state"] == state
+
+
+@pytest.mark.parametrize("word", [*SUBSTATES, "unknown", "x", "\ud800"])
+def test_the_json_has_the_state_in_the_words_that_are_asked_for(word: str) -> None:
+    said = Info(json.dumps({"state": word}), CONTAINER).json(str.upper)
+    assert said.decode() == f'{{"state":"{word.upper() if word in SUBSTATES else "INVALID"}"}}'
+
+
+@pytest.mark.parametrize("state", ["null", "1", '{"state":"running"}'])
+def test_a_state_that_is_no_text_is_left_as_it_is(state: str) -> None:
+    assert (
+        Info(f'{{"state": {state}}}', CONTAINER).json(str.upper).decode() == f'{{"state":{state}}}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,10 +204,10 @@ def as_it_stands(text: str) -> Any:
 @given(JSON_TEXT.filter(lambda text: text.startswith("{")))
 def test_the_json_is_what_dobby_has_sent(text: str) -> None:
     """Without blanks between its tokens; order, nulls and numbers as they came, lone surrogates too; `state` respelt."""
-    said = Info(text, CONTAINER).json.decode()
+    said = Info(text, CONTAINER).json(str.upper).decode()
     expected = as_it_stands(text)
     if isinstance(expected.get("state"), str):
-        expected["state"] = STATES.get(expected["state"], "Invalid")
+        expected["state"] = SUBSTATES.get(expected["state"], "Invalid").upper()
     assert json.dumps(as_it_stands(said)) == json.dumps(expected)
     assert re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", said)) is None
 
@@ -208,9 +221,9 @@ def test_a_large_information_as_json_costs_a_few_copies_of_it() -> None:
     info = Info(text, CONTAINER)
     tracemalloc.start()
     try:
-        said = info.json
+        said = info.json(str.upper)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert json.loads(said) == {"state": "Running", "processes": processes}
+    assert json.loads(said) == {"state": "RUNNING", "processes": processes}
     assert peak < 4 * len(text)
