@@ -4,11 +4,12 @@
 Each user really makes each call, with arguments that would change something.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.system.conftest import Box
+from tests.system.conftest import CALL, Box
 from tests.system.rights import (
     ALLOW_ALL,
     BARE,
@@ -23,6 +24,7 @@ from tests.system.rights import (
     two_containers,
 )
 
+Background = Callable[..., Any]
 CONTAINER = "org.rdk.OCIContainer1.Container"
 # What every local user may do, and what comes of it.
 READS = {
@@ -145,35 +147,57 @@ def test_the_names(box: Box, bus: str) -> None:
         box.run("systemctl stop ocibridge dobby; systemctl mask --runtime -q ocibridge dobby")
 
 
-def test_while_ocibridge_has_no_name(box: Box) -> None:
-    """It starts, and Dobby does not answer: the bus's policy does not know ocibridge yet.
+def begin_without_name(box: Box) -> str:
+    """Let ocibridge start and wait for Dobby. Returns its unique name."""
+    box.run("systemctl stop ocibridge; systemctl kill -s STOP dobby")
+    return box.run(f"""
+        systemctl start --no-block ocibridge
+        until name=$(busctl list --unique | grep ocibridge.service) &&
+              busctl get-property "${{name%% *}}" /org/rdk/OCIContainer {MANAGER} Version
+        do :; done >/dev/null 2>&1
+        echo "${{name%% *}}"
+    """)
 
-    On a bus that allows everything, everybody can call it by its unique name. So only its own rules
-    count then.
+
+def stop_without_name(box: Box, background: Background) -> str:
+    """Let ocibridge stop and wait for a call in flight. Returns its unique name."""
+    name = box.owner()
+    box.run("systemctl kill -s STOP dobby")
+    start = background(f'{CALL} startContainer ssssas last /opt/bundles/sleep "" "" 0')
+    while "Starting" not in box.tried(f"{CALL} getContainerState s last").stdout:
+        assert start.poll() is None
+    box.run("""
+        systemctl stop --no-block ocibridge
+        while busctl call org.freedesktop.DBus / org.freedesktop.DBus GetNameOwner s \\
+                  org.rdk.OCIContainer
+        do :; done >/dev/null 2>&1
+    """)
+    return name
+
+
+@pytest.mark.parametrize("phase", ["activating", "deactivating"])
+def test_while_ocibridge_has_no_name(box: Box, background: Background, phase: str) -> None:
+    """The bus's policy does not know ocibridge by its unique name.
+
+    On a bus that allows everything, everybody can call it then. So its own rules alone count.
     """
     configure(box, RULES)
     before, _ = snapshot(box, *two_containers(THEIRS))
+    mutating = CONTROL | ROOTLIKE | LOG
+    refused = dict.fromkeys(mutating, "ocibridge")
     with bus_like(box, ALLOW_ALL):
-        box.run(
-            "systemctl stop ocibridge; systemctl kill -s STOP dobby; "
-            "systemctl start --no-block ocibridge"
-        )
-        name = box.run(f"""
-            until name=$(busctl list --unique | grep ocibridge.service) &&
-                  busctl get-property "${{name%% *}}" /org/rdk/OCIContainer {MANAGER} Version
-            do :; done >/dev/null 2>&1
-            echo "${{name%% *}}"
-        """)
+        if phase == "activating":
+            name = begin_without_name(box)
+            # The objects of the containers are not there yet.
+            refused |= {name: "UnknownObject" for name in mutating if name.startswith(CONTAINER)}
+        else:
+            name = stop_without_name(box, background)
+            before["StartFromBundle"] += 1
         found = tried(box, "other", THEIRS, name)
-        assert box.show("ocibridge", "ActiveState") == ["activating"]
-        box.run("systemctl kill -s CONT dobby")
+        assert box.show("ocibridge", "ActiveState") == [phase]
+        box.run("systemctl kill -s CONT dobby; systemctl start ocibridge")
         box.until("DobbyStatus", "ready")
-        mutating = CONTROL | ROOTLIKE | LOG
-        # The objects of the containers are not there yet.
-        unknown = {name: "UnknownObject" for name in mutating if name.startswith(CONTAINER)}
-        assert {name: found[name] for name in mutating} == (
-            dict.fromkeys(mutating, "ocibridge") | unknown
-        )
+    assert {name: found[name] for name in mutating} == refused
     assert snapshot(box)[0] == before
 
 
