@@ -414,7 +414,7 @@ async def test_a_reload_takes_effect_for_open_connections(
 async def test_one_entry_for_many(
     stranger: Client, launcher: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "PERIOD_SECONDS", 0.2)
+    monkeypatch.setattr(refusals, "PERIOD_SECONDS", 1.0)
     with structlog.testing.capture_logs() as logged:
         for _ in range(20):
             await stranger.refused("stopContainer", "sb", MINE, True)
