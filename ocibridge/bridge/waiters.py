@@ -53,9 +53,13 @@ class StateWaiter:
         if not self.reached.cancel() and not self.reached.cancelled():
             self.reached.exception()  # retrieved, or asyncio would log it
 
+    def is_for(self, substate: SubState) -> bool:
+        """Whether that substate, or its state, is waited for."""
+        return self.word in {ANY, substate.value, substate.state.value}
+
     def see(self, substate: SubState) -> None:
         """The container is in that substate now."""
-        if self.word in {ANY, substate.value, substate.state.value}:
+        if self.is_for(substate):
             self.reach(self.word)
 
 

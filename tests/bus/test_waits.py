@@ -12,9 +12,10 @@ import pytest
 
 from ocibridge.api import call
 from ocibridge.bridge import transitions
-from ocibridge.bus.connection import Bus
+from ocibridge.bus.connection import Bus, ErrorReply
 from ocibridge.config.schema import Duration, Timeouts
 from ocibridge.model import State, SubState
+from ocibridge.names import INTERFACE, OBJECT_PATH
 from tests.bus.conftest import StartBridge, StartDobby
 from tests.fake_dobby.bundles import make_bundle
 from tests.fake_dobby.client import BOUND, Client
@@ -155,6 +156,42 @@ async def test_waits_end_at_once_when_ocibridge_stops(
     assert await wait == ("Timeout", "ocibridge is stopping")
     assert not slow.done()
     assert await slow == 879  # calls in flight may end
+
+
+async def test_calls_that_arrive_while_ocibridge_stops_are_not_done(
+    client: Client, dobby_process: Process, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    """They come by the unique name. Otherwise some would be done and answered as if they were not.
+
+    Where the bus allows everything, its policy does not stop them either: it knows us by name.
+    """
+    assert dobby_process.child.poll() is None
+    daemon = await start_bridge()
+    await client.until_property("DobbyAvailable", wanted=True)
+    await client.start("app", make_bundle(tmp_path, "sleep"))
+    ours = await client.bus.driver("GetNameOwner", "s", "org.rdk.OCIContainer")
+    slow = asyncio.create_task(
+        client.start("slow", make_bundle(tmp_path, "slow-start", start="1000"))
+    )
+    await client.until_dobby_has("StartFromBundle", 2)
+    daemon.stop()
+    await client.until_owned("org.rdk.OCIContainer", owned=False)
+    for member in ("pauseContainer", "getContainerState"):
+        with pytest.raises(ErrorReply, match="Timeout: ocibridge is stopping"):
+            await client.call(ours, OBJECT_PATH, INTERFACE, member, "s", "app")
+    assert not slow.done()
+    assert await slow == 879
+    assert (await client.report())["calls"].get("Pause", 0) == 0
+
+
+@pytest.mark.parametrize("word", ["Running", "Paused"])
+async def test_a_wait_that_is_over_at_once(app: Client, word: str) -> None:
+    """A state that has been reached already is told, however short the wait may be."""
+    if word == "Paused":
+        await app.oci("pauseContainer", "s", "app")
+    assert await app.oci("waitForState", "sst", "app", word, 1) == word
+    other = {"Running": "Paused", "Paused": "Running"}[word]
+    assert (await app.refused("waitForState", "sst", "app", other, 1))[0] == "Timeout"
 
 
 async def test_reads_and_waits_do_not_wait_for_a_busy_dobby(app: Client, tmp_path: Path) -> None:
