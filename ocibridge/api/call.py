@@ -54,13 +54,14 @@ class Call(msgspec.Struct, eq=False):
     def _find_subject(self, mirror: Mirror) -> None:
         container = self.container
         if container is None and self.arguments and CONTAINER_ID in self.spec.arguments:
-            self.subject = str(self.arguments[0])
-            container = None if self.spec.creates else mirror.find(self.subject)
+            text = str(self.arguments[0])
+            self.subject = text[:MAX_FIELD_CHARACTERS]
+            container = None if self.spec.creates else mirror.find(text)
         if container is not None:
             self.subject = container.id
             self.fields["DESCRIPTOR"] = container.descriptor
         if self.subject:
-            self.fields["CONTAINER_ID"] = self.subject[:MAX_FIELD_CHARACTERS]
+            self.fields["CONTAINER_ID"] = self.subject
         if mirror.owner:
             self.fields["DOBBY_OWNER"] = mirror.owner
 
@@ -69,7 +70,8 @@ class Call(msgspec.Struct, eq=False):
         if self.spec.mutating and self.caller is not None:
             self._record_change(self.caller)
         elif self.refusal is not None:
-            self._find_subject(mirror)
+            if not self.subject:
+                self._find_subject(mirror)
             log.debug(
                 f"{self.spec.name} refused: {self.refusal.text}",
                 METHOD=self.spec.name,

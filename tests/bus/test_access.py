@@ -521,3 +521,31 @@ async def test_sd_bus_itself_refuses_writers_without_right(
             "LogLevel", ("s", "err"),
         )  # fmt: skip
     assert (await get_log_control(stranger))["LogLevel"] == ("s", "debug")
+
+
+async def test_a_refused_read_is_logged_with_the_id_of_its_container(
+    client: Client, daemon: Daemon, launcher: Client, folder: Path, tmp_path: Path
+) -> None:
+    """Also where the caller gave the descriptor, for which the judgement put the container."""
+    assert daemon
+    descriptor = await client.start("com.example.p", make_bundle(tmp_path, "p", plugins=False))
+    with structlog.testing.capture_logs() as logged:
+        assert (await launcher.refused("getContainerInfo", "s", str(descriptor)))[0] == (
+            "NotSupported"
+        )
+        await launcher.property("Version")  # by now the former call has been logged
+    (entry,) = [entry for entry in logged if entry.get("METHOD") == "getContainerInfo"]
+    assert (entry["CONTAINER_ID"], entry["DESCRIPTOR"]) == ("com.example.p", descriptor)
+
+
+async def test_a_refused_call_keeps_no_memory(stranger: Client, daemon: Daemon) -> None:
+    """The last refused call of a period is kept for the journal, but not its megabytes."""
+    for _ in range(2):
+        await stranger.refused("stopContainer", "sb", "x" * (1 << 20), True)
+    kept = [tally.last for tally in daemon._refusals._tallies.values()]
+    (entry,) = [entry for entry in kept if entry is not None]
+    text, fields = entry()
+    assert len(text) < 2000
+    assert all(len(str(value)) <= 400 for value in fields.values())
+    call: Any = entry.func.__self__  # type: ignore[attr-defined]
+    assert (call.arguments, len(call.subject)) == ((), 256)
