@@ -126,6 +126,10 @@ class Dispatcher:
             call = Call(spec, message.sender or "", container)
             if not spec.is_open_to_all:
                 call.caller = self._callers.meet(call.sender)
+            if self._stopping:
+                call.refusal = Timeout(STOPPING_TEXT)
+                self._turn_away(call, message)
+                return
             try:
                 self._admission.admit(call)
             except LimitsExceeded as refusal:
@@ -166,7 +170,7 @@ class Dispatcher:
         return True
 
     async def drain(self, seconds: float) -> None:
-        """Let the calls in flight end within `seconds`.
+        """Let the calls in flight end within `seconds`. Refuse those that arrive from now on.
 
         Long-running calls get Timeout at once, the others when the time is over.
         """
@@ -284,7 +288,7 @@ class Dispatcher:
     def _check_allowed(self, call: Call) -> None:
         if call.refusal is not None:
             raise call.refusal
-        if self._is_over or (self._stopping and call.spec.long_running):
+        if self._is_over:
             raise Timeout(STOPPING_TEXT)
         if call.spec.is_open_to_all or call.caller is None:
             return
