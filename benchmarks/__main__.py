@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import events, hops, plot, process, scale, table
+from benchmarks import access, events, hops, plot, process, scale, table
 from benchmarks.figures import Figures
 from benchmarks.programs import memory_directory
 from tests.fake_dobby.processes import private_bus
@@ -50,10 +50,12 @@ def _measure(options: argparse.Namespace) -> Figures:
         "all at once, as fast as C can send": events.at_once(options.storm),
     }
     starts = events.starts(min(options.storm, 300))
+    _say("access")
+    rules = access.measure(options.seconds * 4)
     _say("the process over time")
     idle, growth = process.idle_and_growth(options.idle, options.calls)
     return Figures(
-        _machine(), runs, memory, scales, storms, starts, process.startup(11), idle, growth
+        _machine(), runs, memory, scales, storms, starts, process.startup(11), idle, growth, rules
     )
 
 

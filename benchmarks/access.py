@@ -32,21 +32,30 @@ CHANGE: Final = Target(READ.name, READ.path, READ.interface, "pauseContainer", "
 
 
 @dataclass(frozen=True)
-class Access:
-    """The cost of the rules.
+class Honest:
+    """An honest caller's reads, in µs, beside so many calls a second of another user."""
 
-    `judgements`: µs of each kind. `alone`, `beside`: p50 and p99 of an honest caller's reads in µs,
-    without and beside a flood of `refused` calls a second.
-    """
+    p50: float
+    p99: float
+    flood: float
+
+
+@dataclass(frozen=True)
+class Access:
+    """`judgements`: µs of each kind. `honest`: by what another user does meanwhile."""
 
     judgements: dict[str, float]
-    alone: tuple[float, float]
-    beside: tuple[float, float]
-    refused: float
+    honest: dict[str, Honest]
 
 
-def measure(seconds: float) -> Access:
-    """Measure all of it. The flood needs root, who can act as another user."""
+def measure(seconds: float) -> Access | None:
+    """Measure all of it. None without root, who alone can act as another user."""
+    if os.getuid() != 0:
+        return None
+    return Access(asyncio.run(_judgements()), _floods(seconds))
+
+
+def _floods(seconds: float) -> dict[str, Honest]:
     with memory_directory() as directory, private_bus() as address:
         Path(directory).chmod(0o755)
         program = shutil.copy(compiled("load"), directory)
@@ -57,37 +66,28 @@ def measure(seconds: float) -> Access:
             ),
         ):
             until_owned(address, READ.name)
-            before = load(address, READ, 1, seconds, CONTAINERS)
-            flood = _Flood(address, program, seconds * 3)
-            during = load(address, READ, 1, seconds, CONTAINERS)
-            return Access(
-                asyncio.run(_judgements()),
-                (before.p50, before.p99),
-                (during.p50, during.p99),
-                flood.rate(),
-            )
+            alone = load(address, READ, 1, seconds, CONTAINERS)
+            return {
+                "nothing": Honest(alone.p50, alone.p99, 0),
+                "the same reads": _beside(READ, address, program, seconds),
+                "calls that are refused": _beside(CHANGE, address, program, seconds),
+            }
 
 
-class _Flood:
-    """Calls without right, 2 in flight, as fast as they are refused: more than 10,000 a second."""
-
-    def __init__(self, address: str, program: str, seconds: float) -> None:
-        if os.getuid() != 0:
-            sys.exit("the flood of refused calls needs root, to call as another user")
-        user = pwd.getpwnam(OUTSIDER)
-        self._process = subprocess.Popen(
-            [program, CHANGE.name, CHANGE.path, CHANGE.interface, CHANGE.member, CHANGE.argument,
-             "2", str(seconds), str(CONTAINERS)],
-            env={"DBUS_SESSION_BUS_ADDRESS": address}, user=user.pw_uid, group=user.pw_gid,
-            extra_groups=[], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-
-    def rate(self) -> float:
-        """Refused calls a second, once the flood has ended. All of its calls have to fail."""
-        calls, failures, took, _, _ = self._process.communicate()[0].split()
-        if calls != failures:
-            sys.exit(f"{int(calls) - int(failures)} calls without right were not refused")
-        return int(failures) / float(took)
+def _beside(target: Target, address: str, program: str, seconds: float) -> Honest:
+    """Beside another user's calls of that method, 2 in flight, as fast as they are answered."""
+    user = pwd.getpwnam(OUTSIDER)
+    flood = subprocess.Popen(
+        [program, target.name, target.path, target.interface, target.member, target.argument, "2",
+         str(seconds * 3), str(CONTAINERS)],
+        env={"DBUS_SESSION_BUS_ADDRESS": address}, user=user.pw_uid, group=user.pw_gid,
+        extra_groups=[], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    honest = load(address, READ, 1, seconds, CONTAINERS)
+    calls, failures, took, _, _ = flood.communicate()[0].split()
+    if failures != (calls if target is CHANGE else "0"):
+        sys.exit(f"{failures} of {calls} calls of {target.member} without right were refused")
+    return Honest(honest.p50, honest.p99, int(calls) / float(took))
 
 
 async def _judgements() -> dict[str, float]:
@@ -129,7 +129,3 @@ class _Mirror:
 
     def find(self, _: str) -> None:
         return None
-
-
-if __name__ == "__main__":
-    print(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 2.0))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.access import Access
 from benchmarks.events import Starts, Storm
 from benchmarks.hops import Run
 from benchmarks.process import Growth, Idle, Startup
@@ -26,6 +27,7 @@ class Figures(msgspec.Struct):
     startup: Startup
     idle: Idle
     growth: list[Growth]
+    access: Access | None = None  # not measured without root
 
     def keep(self, path: Path) -> None:
         """Write them, so that they can be plotted without measuring again."""

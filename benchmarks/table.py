@@ -17,7 +17,8 @@ COLUMNS: Final = (
 
 def markdown(figures: Figures) -> str:
     """All tables, one after the other."""
-    return "\n".join([*_hops(figures), *_scale(figures), *_events(figures), *_process(figures), ""])
+    tables = (_hops, _scale, _events, _access, _process)
+    return "\n".join([*(line for table in tables for line in table(figures)), ""])
 
 
 def _hops(figures: Figures) -> Iterator[str]:
@@ -105,6 +106,25 @@ def _events(figures: Figures) -> Iterator[str]:
     direct, through = figures.starts.direct, figures.starts.through
     yield f"\nA start that takes Dobby no time: {direct:.0f} µs directly, {through:.0f} µs through"
     yield "ocibridge (median).\n"
+
+
+def _access(figures: Figures) -> Iterator[str]:
+    if figures.access is None:
+        return
+    yield "## Access\n"
+    yield "Judging one changing call by the rules of the key `access`. Reads are not judged.\n"
+    yield _head("caller", "µs")
+    for kind, cost in figures.access.judgements.items():
+        yield f"| {kind} | {cost:.1f} |"
+    yield "\nAn honest caller's getContainerState, 1 in flight, beside another user's calls, 2 in"
+    yield "flight.\n"
+    yield _head("the other user's calls", "calls/s", "p50 µs", "p99 µs", "p50 ×")
+    alone = next(iter(figures.access.honest.values()))
+    for what, honest in figures.access.honest.items():
+        ratio_to_alone = honest.p50 / alone.p50
+        cells = f"{honest.flood:.0f} | {honest.p50:.0f} | {honest.p99:.0f} | {ratio_to_alone:.2f}"
+        yield f"| {what} | {cells} |"
+    yield ""
 
 
 def _process(figures: Figures) -> Iterator[str]:
