@@ -25,7 +25,7 @@ from ocibridge.model import Identity
 from ocibridge.names import CALLERS_GROUP, GROUP
 from ocibridge.text import quoted
 
-# What others than the owner may have no right to in a directory of bundles.
+# With these permissions on a directory, others than its owner can make bundles in it.
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -2,8 +2,8 @@
 """Which calls may be in flight at once (docs/design.md, Floods).
 
 Decided on arrival, so that no caller delays others. Reads and waits are counted for each user, over
-all connections of that user, and for all users together. Mutating calls are exempt from that: only
-trusted callers may make them.
+all connections of that user, and for all users together. Mutating calls are exempt from that: the
+rules of the key `access` decide who may make them.
 """
 
 from collections import Counter

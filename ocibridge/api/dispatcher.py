@@ -126,13 +126,11 @@ class Dispatcher:
             call = Call(spec, message.sender or "", container)
             if not spec.is_open_to_all:
                 call.caller = self._callers.meet(call.sender)
-            if self._stopping:
-                call.refusal = Timeout(STOPPING_TEXT)
-                self._turn_away(call, message)
-                return
             try:
+                if self._stopping:
+                    raise Timeout(STOPPING_TEXT)
                 self._admission.admit(call)
-            except LimitsExceeded as refusal:
+            except (LimitsExceeded, Timeout) as refusal:
                 call.refusal = refusal
                 if not spec.mutating:
                     self._turn_away(call, message)

@@ -15,12 +15,10 @@ import structlog
 from ocibridge.systemd.message_ids import MessageId
 
 PERIOD_SECONDS: Final = 10.0
-# Users and methods that are told apart at one time. A user with many uids (user_namespaces(7)) can
-# use no more memory.
+# Users and methods that are told apart at one time. This bounds the memory, since one user can have
+# many uids (user_namespaces(7)).
 MAX_TALLIES: Final = 256
 OTHERS: Final = (-1, "")
-
-
 # Makes the text and the fields of an entry. Called only for what is logged.
 Entry = Callable[[], tuple[str, dict[str, Any]]]
 

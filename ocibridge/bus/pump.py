@@ -296,7 +296,8 @@ class Pump:
         check = self._checks.get((path, *words[:2]))
         if check is None or len(words) < len("ssv"):
             return None
-        # On a session bus sd-bus trusts everybody. Otherwise it asks the bus, and waits: few ask.
+        # A session bus is trusted. Otherwise sd-bus asks the bus who the sender is, and waits for
+        # the answer; writes are rare.
         may_write = (
             library.sd_bus_is_trusted(self._bus) > 0
             or library.sd_bus_query_sender_privilege(message, ANY_CAPABILITY) > 0

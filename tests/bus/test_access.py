@@ -524,7 +524,7 @@ async def test_sd_bus_itself_refuses_writers_without_right(
 
 
 async def test_a_refused_read_is_logged_with_the_id_of_its_container(
-    client: Client, daemon: Daemon, launcher: Client, folder: Path, tmp_path: Path
+    client: Client, daemon: Daemon, launcher: Client, tmp_path: Path
 ) -> None:
     """Also where the caller gave the descriptor, for which the judgement put the container."""
     assert daemon
