@@ -2,6 +2,7 @@
 """Containers, their states and exits (docs/design.md, States; Exit records)."""
 
 import os
+import re
 import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -196,6 +197,8 @@ class Container:
         return f"container {quoted(self.id)} ({self.substate.state}, descriptor {self.descriptor})"
 
 
+# What an id consists of (docs/dobby.md, Descriptors and ids).
+ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 # The container of an operation: an id, a descriptor in decimal text, or the container itself.
 ContainerRef = str | Container
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ocibridge.model import Identity
+from ocibridge.model import ID_CHARACTERS, Identity
 from ocibridge.names import GROUP
 from ocibridge.text import is_number, quoted
 
@@ -141,9 +141,18 @@ class Containers:
 
 
 def missing_rule(who: Identity, method: str, container_id: str) -> str:
-    """The rule that would allow the call, as it would be written under `access`."""
-    containers = f", containers: [{quoted(container_id)}]" if container_id else ""
-    return f"{{user: {who.user or who.uid}, methods: [{method}]{containers}}}"
+    """The rule that would allow the call, as it would be written under `access`.
+
+    Somebody may paste it. So it gives no more than is needed, and repeats nothing that a caller can
+    make up: ID and DIRECTORY stand for what the administrator has to decide.
+    """
+    parts = [f"user: {who.user or who.uid}", f"methods: [{CONTROL if method == START else method}]"]
+    if container_id:
+        is_id = ID_CHARACTERS.fullmatch(container_id) and not is_number(container_id)
+        parts.append(f'containers: ["{container_id if is_id else "ID"}"]')
+    if method == START:
+        parts.append("bundles: [/DIRECTORY]")
+    return f"{{{', '.join(parts)}}}"
 
 
 def is_named(named: str | int | None, number: int, name: str) -> bool:

@@ -94,7 +94,7 @@ class LogControl:
     async def _record_denied(self, what: str, sender: str, denied: AccessDenied) -> None:
         caller = await self._caller(sender)
         fields = caller.fields | {"ERROR_NAME": denied.dbus_name}
-        text = f"write of the log {what} by {caller}: refused: {denied.text}"
+        text = f"log {what} not changed by {caller}: {WRITERS} may change it"
         self._refusals.add(caller.uid, what, lambda: (text, fields))
 
     async def _caller(self, sender: str) -> Caller:

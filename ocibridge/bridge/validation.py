@@ -4,18 +4,16 @@
 (docs/design.md, startContainer; mount and unmount; docs/dobby.md, Descriptors and ids)
 """
 
-import re
 from typing import Final
 
 from ocibridge.errors import InvalidArgs
-from ocibridge.model import State, SubState
+from ocibridge.model import ID_CHARACTERS, State, SubState
 from ocibridge.text import quoted
 
 MAX_STRING_BYTES: Final = 1 << 20
 MAX_PATH_BYTES: Final = 4095  # PATH_MAX of limits.h, without the final NUL
 MAX_ID_BYTES: Final = 128
 MAX_WORDS: Final = 63  # DobbyInit's limit (docs/dobby.md, Command, environment, user and files)
-ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 STATES: Final = sorted({word.value for word in (*State, *SubState)})
 # The flags that Dobby knows (docs/dobby.md, Mount and Unmount).

@@ -149,8 +149,23 @@ def test_the_rule_that_is_missing_is_one() -> None:
         for method in JUDGED:
             text = f"access: [{missing_rule(who, method, 'com.example.a')}]"
             found = checked(mapping_of(text, "f"), "f").access
-            assert is_allowed(found, who, method, "com.example.a")
+            assert is_covered(found, who, method)
+            assert is_allowed(found, who, method, "com.example.a") == (method != "startContainer")
             assert not is_allowed(found, who, method, "com.example.b")
+
+
+def test_the_rule_for_a_start_is_for_bundles() -> None:
+    """To start any bundle is as good as root: nobody should be led to paste that."""
+    text = f"access: [{missing_rule(LAUNCHER, 'startContainer', 'a')}]"
+    (rule,) = checked(mapping_of(text, "f"), "f").access
+    assert (rule.methods, rule.bundles) == (("control",), ("/DIRECTORY",))
+
+
+@pytest.mark.parametrize("text", ["*", "?", "[a]", 'x"]}, {user: evil, methods: ["*', "91", "\n"])
+def test_the_rule_that_is_missing_has_nothing_that_a_caller_made_up(text: str) -> None:
+    """Somebody may paste it. What is no id, and a pattern above all, is not repeated."""
+    rule = missing_rule(LAUNCHER, "stopContainer", text)
+    assert rule == '{user: launcher, methods: [stopContainer], containers: ["ID"]}'
 
 
 @pytest.mark.parametrize(
