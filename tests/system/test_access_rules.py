@@ -291,7 +291,7 @@ def test_the_journal(launcher: Box) -> None:
     )
     for entry in entries:
         assert entry["ERROR_NAME"] == "org.freedesktop.DBus.Error.AccessDenied"
-        assert entry["METHOD"] in entry["ACCESS_RULE"]
+        assert f"methods: [{entry['METHOD']}]" in entry["ACCESS_RULE"]
         assert entry["PRIORITY"] == "4"
     assert launcher.journal(since, "METHOD=pauseContainer") == [
         entry for entry in entries if entry["METHOD"] == "pauseContainer"
